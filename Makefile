@@ -1,0 +1,130 @@
+# make [CC=...] [SAN=address,undefined] [OUT=dir]      the library and the command
+# make test | fuzz-corpus | lint | format | install
+# Sources are found, not listed; objects lie in $(OUT)/<target>; the native release is ./lar.
+CC      ?= cc
+ifeq ($(origin CC),default)
+CC      := cc
+endif
+AR      ?= ar
+PKG_CONFIG ?= pkg-config
+OUT     ?= build
+MACHINE := $(shell $(CC) -dumpmachine)
+HOST    := $(shell cc -dumpmachine)
+CCNAME  := $(notdir $(firstword $(CC)))
+B       := $(OUT)/$(MACHINE)-$(CCNAME)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma   := ,
+ARCH    := $(firstword $(subst -, ,$(MACHINE)))
+WINDOWS := $(findstring mingw,$(MACHINE))
+DARWIN  := $(findstring apple,$(MACHINE))$(findstring darwin,$(MACHINE))
+PREFIX  ?= /usr/local
+
+OPT     ?= $(if $(SAN),-O1,-O2)
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+# Numerics (docs/NUMERICS.md): no contraction, no fast-math, nowhere.
+NUM     := -ffp-contract=off -fno-math-errno -fno-trapping-math
+CFLAGS  += -std=c11 -g $(OPT) $(WARN) $(NUM) -Isrc -Iinclude -pthread -fvisibility=hidden -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+ifdef SAN
+CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# Rooms compiled once per instruction set: kernels are written once, the best is chosen at start.
+VARIANT_ROOMS := quant ops
+ifneq ($(filter x86_64 amd64,$(ARCH)),)
+VARIANTS := generic avx2 avx512
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+VARIANTS := generic neon
+else
+VARIANTS := generic
+endif
+VFLAGS_generic :=
+VFLAGS_avx2    := -mavx2 -mfma -mf16c
+VFLAGS_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
+VFLAGS_neon    :=
+
+ENGINE  := base tensor quant ops device/cpu format nn models infer
+HOUSE   := text tasks api
+SRC_ONCE := $(foreach r,$(filter-out $(VARIANT_ROOMS),$(ENGINE)) $(HOUSE),$(wildcard src/$(r)/*.c))
+SRC_VAR := $(foreach r,$(VARIANT_ROOMS),$(wildcard src/$(r)/*.c))
+ifneq ($(WINDOWS),)
+SRC_ONCE := $(filter-out %_posix.c,$(SRC_ONCE))
+EXE     := .exe
+else
+SRC_ONCE := $(filter-out %_win.c,$(SRC_ONCE))
+endif
+OBJ     := $(SRC_ONCE:%.c=$(B)/%.o) $(foreach v,$(VARIANTS),$(SRC_VAR:%.c=$(B)/%.$(v).o))
+APP_SRC := $(wildcard src/app/*.c)
+APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
+
+PKGS    := jansson libpcre2-8 libutf8proc
+APP_PKGS := $(if $(WINDOWS),,libedit)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+APP_CFLAGS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
+APP_LIBS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --libs $(APP_PKGS) 2>/dev/null))
+LIBS    := $(PKG_LIBS) $(if $(WINDOWS),,-lm -pthread)
+
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%$(EXE),$(wildcard tests/test_*.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%$(EXE),$(wildcard tests/fuzz/fuzz_*.c))
+NATIVE  := $(if $(SAN),,$(if $(filter $(HOST),$(MACHINE)),$(if $(filter build,$(OUT)),$(if $(filter cc gcc,$(CCNAME)),lar))))
+
+all: $(B)/lar$(EXE) $(NATIVE)
+lar: $(B)/lar$(EXE)
+	@cp $< $@.tmp && mv -f $@.tmp $@
+$(B)/lar$(EXE): $(APP_OBJ) $(B)/liblar.a
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(APP_LIBS)
+$(B)/liblar.a: $(OBJ)
+	@echo "  AR   $@"
+	@rm -f $@; $(AR) rcs $@ $^
+
+define compile
+	@mkdir -p $(@D)
+	@echo "  CC   $(patsubst $(B)/%,%,$@)"
+	@$(CC) $(CFLAGS) $(1) -MMD -MP -c -o $@ $<
+endef
+$(B)/src/app/%.o: src/app/%.c
+	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS))
+$(B)/%.o: %.c
+	$(call compile,$(PKG_CFLAGS))
+define variant
+$(B)/%.$(1).o: %.c
+	$$(call compile,$$(VFLAGS_$(1)) -DLAR_VARIANT=$(1) -DLAR_VARIANT_$(1))
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+
+$(B)/tests/%$(EXE): $(B)/tests/%.o $(B)/liblar.a
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) $(TEST_LDFLAGS_$*)
+# A fuzz target is a function; FUZZER=1 (clang) drives it with libFuzzer, otherwise tests/fuzz/replay.c
+# runs it over the files that it is given.
+$(B)/fuzz/%$(EXE): tests/fuzz/%.c $(if $(FUZZER),,tests/fuzz/replay.c) $(B)/liblar.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
+
+tests: $(TESTS)
+fuzz: $(FUZZ)
+lib: $(B)/liblar.a
+where:
+	@echo $(B)
+test: tests
+	@tools/run-tests $(TESTS)
+
+FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+format:
+	clang-format -i $(FORMATTED)
+lint:
+	@tools/lint
+
+install: $(B)/lar$(EXE) $(B)/liblar.a
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(B)/lar$(EXE) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(B)/liblar.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 include/lar.h $(DESTDIR)$(PREFIX)/include/
+	sed 's|@PREFIX@|$(PREFIX)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
+clean:
+	rm -rf $(OUT) lar
+.PHONY: all tests fuzz lib where test format lint install clean
+.SECONDARY:
+-include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d)
