@@ -90,6 +90,13 @@ void lar_arena_reset(lar_arena *a);                     /* forget all, keep the 
 size_t lar_arena_bytes(const lar_arena *a);             /* what it holds from the system */
 void lar_arena_free(lar_arena *a);
 
+/* A borrowed piece of text or bytes, not NUL-terminated. */
+typedef struct lar_str {
+    const char *p;
+    size_t n;
+} lar_str;
+bool lar_str_eq(lar_str a, const char *z);
+
 /* ---- growing byte string. Errors stick: check `oom` once at the end --------------------------- */
 
 typedef struct lar_buf {
