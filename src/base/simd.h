@@ -1,0 +1,96 @@
+/*
+ * simd.h - sixteen virtual float lanes, whatever the processor has. A kernel is written once with these and
+ * compiled once per variant (generic, avx2, avx512, neon); since every primitive is exactly defined by
+ * IEEE 754 and every reduction is one fixed tree, all variants give the same bits (docs/NUMERICS.md).
+ * Include only from files that are compiled per variant (quant, ops).
+ *
+ *   vf: 16 floats          vi: 16 int32
+ *   vf_load vf_store vf_set1 vf_zero        p need not be aligned
+ *   vf_load_n vf_store_n                    the first n (0..16) lanes; lanes past n are +0 / not written
+ *   vf_load_f16 vf_load_bf16 vf_store_f16 vf_store_bf16   (and _n forms of the loads)
+ *   vf_add vf_sub vf_mul vf_div vf_sqrt vf_abs vf_neg
+ *   vf_fma(a,b,c) = a*b+c rounded once      vf_max(a,b) = a > b ? a : b     vf_min(a,b) = a < b ? a : b
+ *   vf_lt(a,b,x,y) = a < b ? x : y          lanewise
+ *   vf_round_i(a) -> vi, to nearest even    vf_from_i(vi) -> vf
+ *   vf_scale2(a, n) = a * 2^n for n in [-126,127] (by a product with the power of two)
+ *   vf_hsum: ((l0..7)+(l8..15)) -> 8, then 8+4, 4+2, 2+1: lane j with lane j+half, always
+ *   vf_hmax
+ */
+#ifndef LAR_SIMD_H
+#define LAR_SIMD_H
+#include "base/math.h"
+#include <string.h>
+
+#if defined(LAR_VARIANT_avx512)
+#include "base/simd_avx512.h"
+#elif defined(LAR_VARIANT_avx2)
+#include "base/simd_avx2.h"
+#elif defined(LAR_VARIANT_neon)
+#include "base/simd_neon.h"
+#else
+#include "base/simd_generic.h"
+#endif
+
+/* Name of a symbol that exists once per variant: LAR_VSYM(lar_op_add) -> lar_op_add__avx2. */
+#define LAR_CAT_(a, b) a##__##b
+#define LAR_CAT(a, b) LAR_CAT_(a, b)
+#define LAR_VSYM(name) LAR_CAT(name, LAR_VARIANT)
+
+/* e^x in every lane, within 1 ulp; 0 below -87.33, +inf above 88.72 (no subnormal results). */
+static inline vf vf_exp(vf x)
+{
+    const vf hi = vf_set1(88.72283f), lo = vf_set1(-87.33654f);
+    vf c = vf_max(vf_min(x, hi), lo);
+    vi n = vf_round_i(vf_mul(c, vf_set1(1.44269504088896341f)));
+    vf fn = vf_from_i(n);
+    vf r = vf_fma(fn, vf_set1(-0.693145751953125f), c);
+    r = vf_fma(fn, vf_set1(-1.42860677e-06f), r);
+    vf p = vf_set1(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+    p = vf_add(vf_fma(vf_mul(r, r), p, r), vf_set1(1.0f));
+    /* 2^n in two halves: n reaches 128 at the top. */
+    vi h = vi_sra1(n);
+    p = vf_scale2(vf_scale2(p, h), vi_sub(n, h));
+    p = vf_lt(x, lo, vf_zero(), p);
+    return vf_lt(hi, x, vf_set1(INFINITY), p);
+}
+
+/* 1 / (1 + e^-x) */
+static inline vf vf_sigmoid(vf x)
+{
+    return vf_div(vf_set1(1.0f), vf_add(vf_set1(1.0f), vf_exp(vf_neg(x))));
+}
+
+/* tanh: an odd polynomial for small |x|, (1 - e)/(1 + e) with e = e^-2|x| beyond. */
+static inline vf vf_tanh(vf x)
+{
+    vf a = vf_abs(x), s = vf_mul(x, x);
+    vf p = vf_set1(-5.70498872745e-3f);
+    p = vf_fma(p, s, vf_set1(2.06390887954e-2f));
+    p = vf_fma(p, s, vf_set1(-5.37397155531e-2f));
+    p = vf_fma(p, s, vf_set1(1.33314422036e-1f));
+    p = vf_fma(p, s, vf_set1(-3.33332819422e-1f));
+    p = vf_fma(vf_mul(p, s), x, x);
+    vf e = vf_exp(vf_mul(a, vf_set1(-2.0f)));
+    vf q = vf_div(vf_sub(vf_set1(1.0f), e), vf_add(vf_set1(1.0f), e));
+    q = vf_lt(x, vf_zero(), vf_neg(q), q);
+    return vf_lt(a, vf_set1(0.625f), p, q);
+}
+
+/* sum of a[i]*b[i] in 16 lanes: lane j takes elements j, j+16, ...; then the fixed tree. */
+static inline float vf_dot(const float *a, const float *b, int64_t n)
+{
+    vf s = vf_zero();
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        s = vf_fma(vf_load(a + i), vf_load(b + i), s);
+    if (i < n)
+        s = vf_fma(vf_load_n(a + i, (int)(n - i)), vf_load_n(b + i, (int)(n - i)), s);
+    return vf_hsum(s);
+}
+
+#endif

@@ -1,0 +1,164 @@
+/* simd_generic.h - the definition: sixteen lanes in plain C. Everything else must agree with it. */
+#ifndef LAR_SIMD_GENERIC_H
+#define LAR_SIMD_GENERIC_H
+
+typedef struct vf {
+    float v[16];
+} vf;
+typedef struct vi {
+    int32_t v[16];
+} vi;
+
+#define LAR_LANES_(expr)             \
+    do {                             \
+        vf r_;                       \
+        for (int i = 0; i < 16; i++) \
+            r_.v[i] = (expr);        \
+        return r_;                   \
+    } while (0)
+
+static inline vf vf_load(const float *p)
+{
+    vf r;
+    memcpy(r.v, p, sizeof r.v);
+    return r;
+}
+static inline void vf_store(float *p, vf a)
+{
+    memcpy(p, a.v, sizeof a.v);
+}
+static inline vf vf_load_n(const float *p, int n)
+{
+    LAR_LANES_(i < n ? p[i] : 0.0f);
+}
+static inline void vf_store_n(float *p, vf a, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = a.v[i];
+}
+static inline vf vf_set1(float x)
+{
+    LAR_LANES_(x);
+}
+static inline vf vf_zero(void)
+{
+    return vf_set1(0.0f);
+}
+static inline vf vf_load_f16(const uint16_t *p)
+{
+    LAR_LANES_(lar_f16_to_f32(p[i]));
+}
+static inline vf vf_load_f16_n(const uint16_t *p, int n)
+{
+    LAR_LANES_(i < n ? lar_f16_to_f32(p[i]) : 0.0f);
+}
+static inline vf vf_load_bf16(const uint16_t *p)
+{
+    LAR_LANES_(lar_bf16_to_f32(p[i]));
+}
+static inline vf vf_load_bf16_n(const uint16_t *p, int n)
+{
+    LAR_LANES_(i < n ? lar_bf16_to_f32(p[i]) : 0.0f);
+}
+static inline void vf_store_f16(uint16_t *p, vf a)
+{
+    for (int i = 0; i < 16; i++)
+        p[i] = lar_f32_to_f16(a.v[i]);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] + b.v[i]);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] - b.v[i]);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] * b.v[i]);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] / b.v[i]);
+}
+static inline vf vf_sqrt(vf a)
+{
+    LAR_LANES_(__builtin_sqrtf(a.v[i]));
+}
+static inline vf vf_abs(vf a)
+{
+    LAR_LANES_(__builtin_fabsf(a.v[i]));
+}
+static inline vf vf_neg(vf a)
+{
+    LAR_LANES_(-a.v[i]);
+}
+static inline vf vf_fma(vf a, vf b, vf c)
+{
+    LAR_LANES_(lar_fma(a.v[i], b.v[i], c.v[i]));
+}
+static inline vf vf_max(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
+}
+static inline vf vf_min(vf a, vf b)
+{
+    LAR_LANES_(a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
+}
+static inline vf vf_lt(vf a, vf b, vf x, vf y)
+{
+    LAR_LANES_(a.v[i] < b.v[i] ? x.v[i] : y.v[i]);
+}
+/* |a| < 2^22: adding 1.5 * 2^23 leaves the integer, rounded to nearest even, in the low bits. */
+static inline vi vf_round_i(vf a)
+{
+    vi r;
+    for (int i = 0; i < 16; i++)
+        r.v[i] = (int32_t)((a.v[i] + 12582912.0f) - 12582912.0f);
+    return r;
+}
+static inline vf vf_from_i(vi a)
+{
+    LAR_LANES_((float)a.v[i]);
+}
+static inline vi vi_sra1(vi a)
+{
+    vi r;
+    for (int i = 0; i < 16; i++)
+        r.v[i] = a.v[i] >> 1;
+    return r;
+}
+static inline vi vi_sub(vi a, vi b)
+{
+    vi r;
+    for (int i = 0; i < 16; i++)
+        r.v[i] = (int32_t)((uint32_t)a.v[i] - (uint32_t)b.v[i]);
+    return r;
+}
+static inline vf vf_scale2(vf a, vi n)
+{
+    vf r;
+    for (int i = 0; i < 16; i++) {
+        uint32_t u = (uint32_t)(n.v[i] + 127) << 23;
+        float p;
+        memcpy(&p, &u, 4);
+        r.v[i] = a.v[i] * p;
+    }
+    return r;
+}
+static inline float vf_hsum(vf a)
+{
+    for (int h = 8; h; h >>= 1)
+        for (int i = 0; i < h; i++)
+            a.v[i] = a.v[i] + a.v[i + h];
+    return a.v[0];
+}
+static inline float vf_hmax(vf a)
+{
+    for (int h = 8; h; h >>= 1)
+        for (int i = 0; i < h; i++)
+            a.v[i] = a.v[i] > a.v[i + h] ? a.v[i] : a.v[i + h];
+    return a.v[0];
+}
+#undef LAR_LANES_
+#endif
