@@ -22,7 +22,7 @@ OPT     ?= $(if $(SAN),-O1,-O2)
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 # Numerics (docs/NUMERICS.md): no contraction, no fast-math, nowhere.
 NUM     := -ffp-contract=off -fno-math-errno -fno-trapping-math
-CFLAGS  += -std=c11 -g $(OPT) $(WARN) $(NUM) -Isrc -Iinclude -pthread -fvisibility=hidden -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+CFLAGS  += -std=c11 -g $(OPT) -fPIC $(WARN) $(NUM) -Isrc -Iinclude -pthread -fvisibility=hidden -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 ifdef SAN
 CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
@@ -56,7 +56,7 @@ OBJ     := $(SRC_ONCE:%.c=$(B)/%.o) $(foreach v,$(VARIANTS),$(SRC_VAR:%.c=$(B)/%
 APP_SRC := $(wildcard src/app/*.c)
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 
-PKGS    := jansson libpcre2-8 libutf8proc
+PKGS    := jansson libpcre2-8 libutf8proc libsodium
 APP_PKGS := $(if $(WINDOWS),,libedit)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)

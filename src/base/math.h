@@ -12,7 +12,7 @@ float lar_fma(float a, float b, float c);
 
 /* In double; relative error below 2 ulp (pow: 1e-14) over the range that models use. */
 double lar_exp(double x);
-double lar_log(double x);                               /* x > 0 */
+double lar_ln(double x);                                /* x > 0 (lar_log is the sink in base.h) */
 double lar_sin(double x);                               /* |x| < 2^30 */
 double lar_cos(double x);
 double lar_pow(double x, double y);                     /* x > 0 */

@@ -15,11 +15,48 @@
  *   vf_scale2(a, n) = a * 2^n for n in [-126,127] (by a product with the power of two)
  *   vf_hsum: ((l0..7)+(l8..15)) -> 8, then 8+4, 4+2, 2+1: lane j with lane j+half, always
  *   vf_hmax
+ *
+ * Integers, for blocks of quantized weights: lane r of a vi belongs to row r of sixteen rows that lie
+ * `stride` bytes apart, so that scales, minima and sums of sixteen rows are ordinary vectors and no
+ * horizontal sum is needed. A lane also holds four bytes, of four neighbours along the row.
+ *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1 vi_sra24
+ *   vi_rows4(p, stride)          4 bytes of each of 16 rows
+ *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
+ *   vf_rows_f16(p, stride)       an F16 of each; vf_from_f16_low(vi): the F16 in the lanes' low halves
+ *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
+ *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x| <= 127.
+ *                                kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by vi_pack_s8 from
+ *                                signed bytes; the sum is then too great by VI_S8_BIAS * sum of x
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H
 #include "base/math.h"
+#include <math.h>
 #include <string.h>
+
+#if defined(__GNUC__)
+#define LAR_INLINE static inline __attribute__((always_inline))
+#else
+#define LAR_INLINE static inline
+#endif
+/* Before a loop of constant, small length over registers. */
+#if defined(__clang__)
+#define LAR_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define LAR_UNROLL _Pragma("GCC unroll 16")
+#else
+#define LAR_UNROLL
+#endif
+
+enum { VI_U5, VI_U6, VI_S8 };
+
+/* As the machine has it: every variant but generic is for little-endian processors. */
+static inline uint32_t vi_ld32_(const void *p)
+{
+    uint32_t u;
+    memcpy(&u, p, 4);
+    return u;
+}
 
 #if defined(LAR_VARIANT_avx512)
 #include "base/simd_avx512.h"

@@ -160,5 +160,102 @@ static inline float vf_hmax(vf a)
             a.v[i] = a.v[i] > a.v[i + h] ? a.v[i] : a.v[i + h];
     return a.v[0];
 }
+
+/* ---- integers: sixteen rows in the lanes ------------------------------------------------------- */
+
+#define LAR_ILANES_(expr)            \
+    do {                             \
+        vi r_;                       \
+        for (int i = 0; i < 16; i++) \
+            r_.v[i] = (expr);        \
+        return r_;                   \
+    } while (0)
+
+static inline vi vi_load(const int32_t *p)
+{
+    vi r;
+    memcpy(r.v, p, sizeof r.v);
+    return r;
+}
+static inline void vi_store(int32_t *p, vi a)
+{
+    memcpy(p, a.v, sizeof a.v);
+}
+static inline vi vi_set1(int32_t x)
+{
+    LAR_ILANES_(x);
+}
+static inline vi vi_add(vi a, vi b)
+{
+    LAR_ILANES_((int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i]));
+}
+static inline vi vi_mul(vi a, vi b)
+{
+    LAR_ILANES_((int32_t)((uint32_t)a.v[i] * (uint32_t)b.v[i]));
+}
+static inline vi vi_and(vi a, vi b)
+{
+    LAR_ILANES_(a.v[i] & b.v[i]);
+}
+static inline vi vi_or(vi a, vi b)
+{
+    LAR_ILANES_(a.v[i] | b.v[i]);
+}
+static inline vi vi_shl(vi a, int n)
+{
+    LAR_ILANES_((int32_t)((uint32_t)a.v[i] << n));
+}
+static inline vi vi_shr(vi a, int n)
+{
+    LAR_ILANES_((int32_t)((uint32_t)a.v[i] >> n));
+}
+static inline vi vi_sra24(vi a)
+{
+    LAR_ILANES_(a.v[i] >> 24);
+}
+static inline vi vi_rows4(const uint8_t *p, size_t stride)
+{
+    LAR_ILANES_((int32_t)lar_u32(p + (size_t)i * stride));
+}
+static inline void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
+{
+    for (int j = 0; j < 4; j++)
+        out[j] = vi_rows4(p + 4 * j, stride);
+}
+static inline vf vf_from_f16_low(vi a)
+{
+    LAR_LANES_(lar_f16_to_f32((uint16_t)a.v[i]));
+}
+static inline vf vf_rows_f16(const uint8_t *p, size_t stride)
+{
+    LAR_LANES_(lar_f16_to_f32((uint16_t)(p[(size_t)i * stride] | p[(size_t)i * stride + 1] << 8)));
+}
+static inline vi vi_lut16(const int8_t table[16], vi index)
+{
+    uint8_t t[64];
+    memcpy(t, index.v, 64);
+    for (int i = 0; i < 64; i++)
+        t[i] = (uint8_t)table[t[i]];
+    memcpy(index.v, t, 64);
+    return index;
+}
+#define VI_S8_BIAS 0
+static inline vi vi_pack_s8(vi w)
+{
+    return w;
+}
+static inline vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
+{
+    (void)kind;
+    for (int i = 0; i < 4; i++) {
+        int8_t t[64];
+        memcpy(t, w[i].v, 64);
+        for (int r = 0; r < 16; r++)
+            for (int j = 0; j < 4; j++)
+                acc.v[r] += t[4 * r + j] * x[4 * i + j];
+    }
+    return acc;
+}
+#undef LAR_ILANES_
 #undef LAR_LANES_
 #endif

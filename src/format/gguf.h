@@ -27,7 +27,8 @@ typedef struct lar_gguf_kv {
     lar_gguf_type type;      /* of the value; for an array, ARRAY */
     lar_gguf_type elem;      /* of an array's elements (never ARRAY: nested arrays are refused by name) */
     uint64_t count;          /* elements of an array; 1 otherwise */
-    const uint8_t *data;     /* little-endian, unaligned; a string begins with its u64 length */
+    const uint8_t *data;     /* little-endian, unaligned; a string begins with its u64 length;
+                              * an array: its first element */
     size_t bytes;            /* how many at data */
 } lar_gguf_kv;
 
@@ -64,10 +65,10 @@ const lar_gguf_tensor *lar_gguf_tensor_at(const lar_gguf *g, size_t i);
 const lar_gguf_tensor *lar_gguf_find_tensor(const lar_gguf *g, const char *name); /* NULL if absent */
 
 /* Typed getters. LAR_ENOTFOUND (and *out untouched) when the key is absent; LAR_EFORMAT when its type or value
- * does not fit. Integers of any width and sign are accepted where the value is in range. */
+ * does not fit. Integers of any width and sign are accepted where the value is in range. NaN never is. */
 lar_status lar_gguf_get_u32(const lar_gguf *g, const char *key, uint32_t *out, lar_err *e);
 lar_status lar_gguf_get_u64(const lar_gguf *g, const char *key, uint64_t *out, lar_err *e);
-lar_status lar_gguf_get_f32(const lar_gguf *g, const char *key, float *out, lar_err *e); /* f32, f64, integers */
+lar_status lar_gguf_get_f32(const lar_gguf *g, const char *key, float *out, lar_err *e); /* f32, f64, integers; finite */
 lar_status lar_gguf_get_bool(const lar_gguf *g, const char *key, bool *out, lar_err *e);
 lar_status lar_gguf_get_str(const lar_gguf *g, const char *key, lar_str *out, lar_err *e);
 

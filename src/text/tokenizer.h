@@ -30,7 +30,10 @@ typedef struct lar_vocab {
     int32_t bos, eos, eot, eom, unk, sep, pad, cls, mask; /* -1: none */
     int8_t add_bos, add_eos, add_sep, add_space_prefix;   /* 1, 0, or -1: not said (the model's default) */
     int8_t remove_extra_whitespaces, escape_whitespaces, ignore_merges, clean_spaces; /* likewise */
+    int8_t lowercase, strip_accents;                      /* likewise, WordPiece only */
 } lar_vocab;
+/* All ids -1, all flags "not said", everything else empty: begin with this, then fill. */
+void lar_vocab_init(lar_vocab *v);
 
 typedef struct lar_tokenizer lar_tokenizer;
 
@@ -53,6 +56,11 @@ enum {
 lar_status lar_tokenizer_encode(const lar_tokenizer *t, const char *text, size_t n, int flags, lar_ids *ids,
                                 lar_err *e);
 
+/* The same for text of two origins: where plain[i] is 1 (else 0; one byte per byte of text; NULL: all 0), byte
+ * i never becomes part of a control token. */
+lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text, size_t n, int flags,
+                                       const uint8_t *plain, lar_ids *ids, lar_err *e);
+
 size_t lar_tokenizer_size(const lar_tokenizer *t);
 bool lar_tokenizer_is_end(const lar_tokenizer *t, int32_t id);      /* end of generation: EOS, EOT, ... */
 bool lar_tokenizer_is_control(const lar_tokenizer *t, int32_t id);
@@ -61,13 +69,17 @@ int32_t lar_tokenizer_eos(const lar_tokenizer *t);
 lar_str lar_tokenizer_text(const lar_tokenizer *t, int32_t id);     /* as the vocabulary spells it */
 int32_t lar_tokenizer_find(const lar_tokenizer *t, const char *text, size_t n); /* exact spelling; -1 */
 
-/* Streaming detokenization: bytes that do not complete a character are held back, never half emitted. */
+/* Streaming detokenization: bytes that do not complete a character are held back, never half emitted; bytes
+ * that never will become U+FFFD, unless `raw` asks for them as they are. */
 typedef struct lar_detok {
     const lar_tokenizer *t;
     bool special;         /* show control tokens' text */
+    bool raw;             /* every byte as it is, at once: not a stream of characters; false by lar_detok_init */
     bool started;         /* internal: the leading space of SentencePiece has been dealt with */
-    char held[8];
+    char held[8];         /* internal: a character that is not whole yet */
     uint8_t n_held;
+    char space[8];        /* internal: a space and what follows, where clean_spaces may drop it */
+    uint8_t n_space;
 } lar_detok;
 void lar_detok_init(lar_detok *d, const lar_tokenizer *t, bool special);
 void lar_detok_put(lar_detok *d, int32_t id, lar_buf *out);

@@ -1,0 +1,124 @@
+/* session.c - lar_session: an engine with one sequence, and what was made of the caller's wishes.
+ */
+#include "api/api.h"
+#include "models/net.h"
+
+enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4 };
+
+static lar_status choose(const lar_model *m, const lar_session_options *o, lar_engine_options *out,
+                         lar_err *e)
+{
+    int trained = (int)LAR_MIN(m->net->hp.ctx_train, (uint32_t)INT32_MAX);
+    if (o->ctx < 0)
+        return lar_fail(e, LAR_EARG, "ctx: got %d, want 0 (the model's own) to %d", o->ctx,
+                        trained);
+    if (o->batch < 0 || o->batch > BATCH_MAX)
+        return lar_fail(e, LAR_EARG, "batch: got %d, want 0 (%d) to %d", o->batch, BATCH_DEFAULT,
+                        BATCH_MAX);
+    const char *kv = o->kv_type ? o->kv_type : "f16";
+    out->kv_type = lar_dtype_by_name(kv);
+    if (!out->kv_type || (out->kv_type != LAR_DTYPE(f32) && out->kv_type != LAR_DTYPE(f16) &&
+                          out->kv_type != LAR_DTYPE(q8_0)))
+        return lar_fail(e, LAR_EARG, "kv_type: got \"%.40s\", want f32, f16 or q8_0", kv);
+    out->ctx = o->ctx ? o->ctx : CTX_DEFAULT;
+    if (trained > 0)
+        out->ctx = LAR_MIN(out->ctx, trained);
+    out->batch = LAR_MIN(o->batch ? o->batch : BATCH_DEFAULT, out->ctx);
+    out->max_seqs = SEQS;
+    return LAR_OK;
+}
+
+lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,
+                           lar_err *e)
+{
+    lar_session_options o;
+    lar_engine_options eo = {0};
+    if (!out)
+        return lar_fail(e, LAR_EARG, "lar_session_new: out is NULL");
+    *out = NULL;
+    if (!m)
+        return lar_fail(e, LAR_EARG, "lar_session_new: the model is NULL");
+    if (!m->net)
+        return lar_fail(e, LAR_EARG,
+                        "a session needs the model's weights, and it was opened vocab_only");
+    LAR_TRY(lar__options(opts, &o, sizeof o, "lar_session_options", e));
+    LAR_TRY(choose(m, &o, &eo, e));
+    lar_session *s = lar_alloc(sizeof *s);
+    if (!s)
+        return lar_fail(e, LAR_ENOMEM, "out of memory for a session");
+    atomic_init(&s->refs, 1);
+    s->model = m;
+    lar__ref(&m->refs);
+    s->ctx_asked = o.ctx;
+    s->ctx_model = (int)LAR_MIN(m->net->hp.ctx_train, (uint32_t)INT32_MAX);
+    lar_status st = lar_engine_new(m->net, m->rt->variant, m->rt->pool, &eo, &s->engine, e);
+    if (st == LAR_OK)
+        st = lar_seq_new(s->engine, &s->seq, e);
+    if (st != LAR_OK) {
+        lar_session_free(s);
+        return st;
+    }
+    const lar_log *log = &m->rt->log;
+    int ctx = lar_engine_ctx(s->engine);
+    if (o.ctx > ctx)
+        lar_log_put(log, LAR_LOG_WARN, "context reduced to %d tokens: %d asked, the model has %d",
+                    ctx, o.ctx, s->ctx_model);
+    else if (o.ctx == 0 && s->ctx_model > ctx)
+        lar_log_put(log, LAR_LOG_INFO, "context of %d tokens; the model could have %d", ctx,
+                    s->ctx_model);
+    *out = s;
+    return LAR_OK;
+}
+
+void lar_session_free(lar_session *s)
+{
+    if (!s || !lar__unref(&s->refs))
+        return;
+    lar_model *m = s->model;
+    lar_seq_free(s->seq);
+    lar_engine_free(s->engine);
+    lar_free(s);
+    lar_model_free(m);
+}
+
+char *lar_session_info(lar_session *s)
+{
+    if (!s)
+        return NULL;
+    bool bad = false;
+    json_t *o = json_object();
+    const lar_engine *en = s->engine;
+    int ctx = lar_engine_ctx(en), wanted = s->ctx_asked ? s->ctx_asked : s->ctx_model;
+    lar_json_put(o, "ctx", json_integer(ctx), &bad);
+    lar_json_put(o, "ctx_model", json_integer(s->ctx_model), &bad);
+    lar_json_put(o, "ctx_asked", s->ctx_asked ? json_integer(s->ctx_asked) : json_null(), &bad);
+    lar_json_put(o, "reduced", json_boolean(ctx < wanted), &bad);
+    lar_json_put(o, "batch", json_integer(lar_engine_batch(en)), &bad);
+    lar_json_put(o, "kv_type", json_string(lar_engine_kv_type(en)->name), &bad);
+    lar_json_put(o, "kv_bytes", json_integer((json_int_t)lar_engine_kv_bytes(en)), &bad);
+    lar_json_put(o, "work_bytes", json_integer((json_int_t)lar_engine_work_bytes(en)), &bad);
+    lar_json_put(o, "tokens", json_integer(lar_seq_length(s->seq)), &bad);
+    lar_json_put(o, "variant", json_string(s->model->rt->variant->name), &bad);
+    lar_json_put(o, "threads", json_integer(lar_pool_threads(s->model->rt->pool)), &bad);
+    return lar__json_take(o, bad);
+}
+
+void lar_session_clear(lar_session *s)
+{
+    if (s)
+        lar_seq_truncate(s->seq, 0);
+}
+
+lar_status lar_session_save(lar_session *s, const char *path, lar_err *e)
+{
+    if (!s || !path)
+        return lar_fail(e, LAR_EARG, "lar_session_save: %s is NULL", s ? "path" : "the session");
+    return lar_seq_save(s->seq, path, e);
+}
+
+lar_status lar_session_load(lar_session *s, const char *path, lar_err *e)
+{
+    if (!s || !path)
+        return lar_fail(e, LAR_EARG, "lar_session_load: %s is NULL", s ? "path" : "the session");
+    return lar_seq_load(s->seq, path, e);
+}

@@ -1,0 +1,161 @@
+/* client.c - opening what a verb needs, running a request, Ctrl-C. Depends on lar.h. */
+#include "app/app.h"
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+/* A handler has no argument: this is what Ctrl-C cancels. `inside` counts handlers at work on any thread. */
+static _Atomic(lar_request *) running;
+static atomic_int inside;
+
+static void on_interrupt(int sig)
+{
+    atomic_fetch_add(&inside, 1);
+    lar_request *r = atomic_load(&running);
+    if (r)
+        lar_request_cancel(r);
+    atomic_fetch_sub(&inside, 1);
+    signal(sig, SIG_DFL); /* a second one ends the program even if the request does not */
+}
+
+lar_status cli_run_request(lar_request *r, lar_event_fn *fn, void *user, lar_err *e)
+{
+    atomic_store(&running, r);
+    void (*before)(int) = signal(SIGINT, on_interrupt);
+    lar_status s = lar_request_run(r, fn, user, e);
+    atomic_store(&running, NULL);
+    signal(SIGINT, before == SIG_ERR ? SIG_DFL : before);
+    while (atomic_load(&inside))
+        ;
+    return s;
+}
+
+static void on_log(lar_log_level level, const char *line, void *user)
+{
+    const cli_ui *ui = user;
+    if (level >= LAR_LOG_WARN)
+        cli_note(ui, "%s", line);
+}
+
+static lar_status open_runtime(cli_args *a, cli_client *c, lar_err *e)
+{
+    lar_runtime_options o = {.size = sizeof o};
+    o.threads = cli_get_int(a, "threads");
+    o.cpu = cli_get(a, "cpu");
+    o.log = on_log;
+    o.log_user = &a->ui;
+    return lar_runtime_new(&o, &c->rt, e);
+}
+
+lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need, lar_err *e)
+{
+    *c = (cli_client){0};
+    if (need != CLI_NEED_RUNTIME)
+        LAR_TRY(cli_model_path(model ? model : cli_get(a, "model"), &c->path, e));
+    LAR_TRY(open_runtime(a, c, e));
+    if (need == CLI_NEED_RUNTIME)
+        return LAR_OK;
+    lar_model_options mo = {.size = sizeof mo, .vocab_only = need == CLI_NEED_VOCAB};
+    LAR_TRY(lar_model_open(c->rt, c->path, &mo, &c->m, e));
+    if (need != CLI_NEED_SESSION)
+        return LAR_OK;
+    lar_session_options so = {.size = sizeof so};
+    so.ctx = cli_get_int(a, "ctx");
+    so.batch = cli_get_int(a, "batch");
+    so.kv_type = cli_get(a, "kv");
+    LAR_TRY(lar_session_new(c->m, &so, &c->s, e));
+    cli_say_notices(a, c);
+    return LAR_OK;
+}
+
+void cli_client_close(cli_client *c)
+{
+    lar_session_free(c->s);
+    lar_model_free(c->m);
+    lar_runtime_free(c->rt);
+    lar_free(c->path);
+    *c = (cli_client){0};
+}
+
+static void say_list(const cli_args *a, char *json)
+{
+    json_t *j = json ? json_loads(json, 0, NULL) : NULL, *v;
+    size_t i;
+    lar_string_free(json);
+    json_array_foreach (json_object_get(j, "notices"), i, v)
+        cli_note(&a->ui, "%s", json_is_string(v) ? json_string_value(v) : "");
+    json_decref(j);
+}
+
+void cli_say_notices(const cli_args *a, const cli_client *c)
+{
+    say_list(a, lar_model_info(c->m, 0));
+    if (c->s)
+        say_list(a, lar_session_info(c->s));
+}
+
+int cli_report(const cli_args *a, const lar_err *e)
+{
+    if (e->code == LAR_ECANCELLED)
+        return CLI_INTERRUPTED;
+    cli_error(&a->ui, "%s", e->msg[0] ? e->msg : lar_status_name(e->code));
+    if (e->code == LAR_EFULL)
+        cli_hint(&a->ui, "a larger context: --ctx N");
+    if (e->code == LAR_EARG) {
+        cli_hint(&a->ui, "lar help %s", a->verb->name);
+        return CLI_USAGE;
+    }
+    return CLI_FAIL;
+}
+
+typedef struct result_sink {
+    const cli_args *a;
+    json_t *result;
+} result_sink;
+
+static int on_result(const lar_event *ev, void *user)
+{
+    result_sink *k = user;
+    switch (lar_event_get_kind(ev)) {
+    case LAR_EVENT_NOTICE:
+        cli_note(&k->a->ui, "%s", lar_event_get_text(ev, NULL));
+        break;
+    case LAR_EVENT_RESULT:
+        json_decref(k->result);
+        k->result = json_loads(lar_event_get_json(ev), JSON_ALLOW_NUL, NULL);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+lar_status cli_run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out, lar_err *e)
+{
+    result_sink k = {a, NULL};
+    lar_status s = LAR_OK;
+    *out = NULL;
+    if (c->s)
+        s = lar_request_set_session(r, c->s, e);
+    else if (c->m)
+        s = lar_request_set_model(r, c->m, e);
+    if (s == LAR_OK)
+        s = cli_run_request(r, on_result, &k, e);
+    if (s == LAR_OK && !k.result)
+        s = lar_fail(e, LAR_EFORMAT, "task '%s' gave no result", a->verb->task);
+    if (s == LAR_OK)
+        *out = k.result;
+    else
+        json_decref(k.result);
+    return s;
+}
+
+json_t *cli_model_json(lar_model *m, bool full, lar_err *e)
+{
+    char *text = lar_model_info(m, full);
+    json_t *j = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
+    lar_string_free(text);
+    if (!j)
+        lar_fail(e, LAR_ENOMEM, "out of memory for the model's description");
+    return j;
+}

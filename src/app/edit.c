@@ -1,0 +1,271 @@
+/* edit.c - a line from the user. libedit where there is one, plain input elsewhere (Windows, no terminal).
+ * A paste is bound by us: its line ends are part of the text and send nothing. */
+#include "app/app.h"
+#include <errno.h>
+#include <string.h>
+#ifndef _WIN32
+#include <histedit.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+enum { HISTORY_LINES = 1000, PASTE_MAX = 1 << 20 };
+
+struct cli_edit {
+    const cli_ui *ui;
+    const char *const *commands; /* NULL-terminated: what Tab completes */
+    const char *prompt;
+    char *history_file;
+    bool interrupted;
+#ifndef _WIN32
+    EditLine *el;
+    History *hist;
+#endif
+};
+
+/* Without an editor: a line as it comes. */
+static cli_edit_result plain_read(cli_edit *ed, const char *prompt, lar_buf *line)
+{
+    if (ed->ui->tty_in) {
+        fputs(prompt, stdout);
+        fflush(stdout);
+    }
+    int c;
+    while ((c = getchar()) != EOF && c != '\n')
+        lar_buf_putc(line, (char)c);
+    if (line->n && line->p[line->n - 1] == '\r')
+        line->p[--line->n] = 0;
+    return c == EOF && line->n == 0 ? CLI_EDIT_EOF : CLI_EDIT_LINE;
+}
+
+#ifdef _WIN32
+cli_edit *cli_edit_new(const cli_ui *ui, const char *history, const char *const *commands)
+{
+    (void)history;
+    cli_edit *ed = lar_alloc(sizeof *ed);
+    if (ed) {
+        ed->ui = ui;
+        ed->commands = commands;
+    }
+    return ed;
+}
+
+cli_edit_result cli_edit_read(cli_edit *ed, const char *prompt, lar_buf *line)
+{
+    lar_buf_clear(line);
+    return plain_read(ed, prompt, line);
+}
+
+void cli_edit_remember(cli_edit *ed, const char *text)
+{
+    (void)ed;
+    (void)text;
+}
+
+void cli_edit_free(cli_edit *ed)
+{
+    lar_free(ed);
+}
+#else
+
+static cli_edit *self(EditLine *el)
+{
+    void *p = NULL;
+    el_get(el, EL_CLIENTDATA, &p);
+    return p;
+}
+
+static char *show_prompt(EditLine *el)
+{
+    return (char *)(uintptr_t)self(el)->prompt;
+}
+
+static unsigned char on_interrupt(EditLine *el, int c)
+{
+    (void)c;
+    self(el)->interrupted = true;
+    fputs("^C\r\n", stdout);
+    fflush(stdout);
+    return CC_NEWLINE;
+}
+
+static unsigned char on_newline(EditLine *el, int c)
+{
+    (void)c;
+    return el_insertstr(el, "\n") == 0 ? CC_REFRESH : CC_ERROR;
+}
+
+/* What the terminal sends between ESC[200~ and ESC[201~. */
+static unsigned char on_paste(EditLine *el, int c)
+{
+    static const char end[] = "\033[201~";
+    lar_buf b = {0};
+    char ch, last = 0;
+    (void)c;
+    while (b.n < PASTE_MAX && el_getc(el, &ch) == 1) {
+        if (!(last == '\r' && ch == '\n'))
+            lar_buf_putc(&b, ch == '\r' ? '\n' : ch);
+        last = ch;
+        if (b.oom || (b.n >= sizeof end - 1 &&
+                      memcmp(b.p + b.n - (sizeof end - 1), end, sizeof end - 1) == 0))
+            break;
+    }
+    size_t n = b.n >= sizeof end - 1 ? b.n - (sizeof end - 1) : 0, k = 0;
+    for (size_t i = 0; i < n && !b.oom; i++) /* control characters would garble the line */
+        if (b.p[i] == '\n' || (unsigned char)b.p[i] >= 0x20)
+            b.p[k++] = b.p[i];
+        else if (b.p[i] == '\t')
+            b.p[k++] = ' ';
+    while (k && b.p[k - 1] == '\n') /* a line copied with its end is not two lines */
+        k--;
+    if (b.p)
+        b.p[k] = 0;
+    bool ok = k == 0 || el_insertstr(el, b.p) == 0;
+    lar_buf_free(&b);
+    return ok ? CC_REFRESH : CC_ERROR;
+}
+
+static unsigned char on_tab(EditLine *el, int c)
+{
+    cli_edit *ed = self(el);
+    const LineInfo *li = el_line(el);
+    size_t n = (size_t)(li->cursor - li->buffer), found = 0, common = 0;
+    const char *match = NULL;
+    (void)c;
+    if (n == 0 || li->buffer[0] != '/' || li->cursor != li->lastchar)
+        return el_insertstr(el, "  ") == 0 ? CC_REFRESH : CC_ERROR;
+    for (size_t i = 0; ed->commands && ed->commands[i]; i++) {
+        const char *name = ed->commands[i];
+        if (strncmp(name, li->buffer, n) != 0)
+            continue;
+        size_t k = 0;
+        while (match && k < common && name[k] == match[k])
+            k++;
+        common = match ? k : strlen(name);
+        match = name;
+        found++;
+    }
+    char add[64];
+    if (!found || common < n || common - n + 2 > sizeof add)
+        return CC_REFRESH_BEEP;
+    memcpy(add, match + n, common - n);
+    strncpy(add + common - n, found == 1 ? " " : "", 2);
+    if (!add[0])
+        return CC_REFRESH_BEEP;
+    return el_insertstr(el, add) == 0 ? CC_REFRESH : CC_ERROR;
+}
+
+static void open_history(cli_edit *ed)
+{
+    HistEvent ev;
+    ed->hist = history_init();
+    if (!ed->hist)
+        return;
+    history(ed->hist, &ev, H_SETSIZE, (int)HISTORY_LINES);
+    history(ed->hist, &ev, H_SETUNIQUE, 1);
+    if (ed->history_file)
+        history(ed->hist, &ev, H_LOAD, ed->history_file);
+    el_set(ed->el, EL_HIST, history, ed->hist);
+}
+
+static void bind_keys(EditLine *el)
+{
+    static const char *const keys[][2] = {
+        {"\033[200~", "lar-paste"},     {"^C", "lar-interrupt"},
+        {"^I", "lar-complete"},         {"\033\r", "lar-newline"},
+        {"\033\n", "lar-newline"},      {"^R", "em-inc-search-prev"},
+        {"\033[1;5C", "em-next-word"},  {"\033[1;5D", "ed-prev-word"},
+        {"\033[3~", "ed-delete-next-char"}, {"^W", "ed-delete-prev-word"},
+    };
+    el_set(el, EL_EDITOR, "emacs");
+    el_set(el, EL_ADDFN, "lar-paste", "pasted text", on_paste);
+    el_set(el, EL_ADDFN, "lar-interrupt", "clear the line", on_interrupt);
+    el_set(el, EL_ADDFN, "lar-complete", "complete a command", on_tab);
+    el_set(el, EL_ADDFN, "lar-newline", "a new line", on_newline);
+    /* While a line is edited Ctrl-C is a key; while an answer is written it is the signal again. */
+    el_set(el, EL_SETTY, "-d", "intr=", NULL);
+    for (size_t i = 0; i < LAR_LEN(keys); i++)
+        el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
+}
+
+cli_edit *cli_edit_new(const cli_ui *ui, const char *history_file, const char *const *commands)
+{
+    cli_edit *ed = lar_alloc(sizeof *ed);
+    if (!ed)
+        return NULL;
+    ed->ui = ui;
+    ed->commands = commands;
+    ed->history_file = history_file ? lar_strdup(history_file) : NULL;
+    if (!ui->tty_in || !ui->tty_out)
+        return ed;
+    ed->el = el_init("lar", stdin, stdout, stderr);
+    if (!ed->el)
+        return ed;
+    el_set(ed->el, EL_CLIENTDATA, ed);
+    el_set(ed->el, EL_PROMPT_ESC, show_prompt, '\1');
+    el_set(ed->el, EL_SIGNAL, 1);
+    bind_keys(ed->el);
+    open_history(ed);
+    return ed;
+}
+
+cli_edit_result cli_edit_read(cli_edit *ed, const char *prompt, lar_buf *line)
+{
+    int n = 0;
+    lar_buf_clear(line);
+    if (!ed->el)
+        return plain_read(ed, prompt, line);
+    ed->prompt = prompt;
+    ed->interrupted = false;
+    fputs("\033[?2004h", stdout);
+    fflush(stdout);
+    const char *s = el_gets(ed->el, &n);
+    fputs("\033[?2004l", stdout);
+    fflush(stdout);
+    if (s && n > 0)
+        lar_buf_add(line, s, (size_t)n);
+    if (ed->interrupted)
+        return CLI_EDIT_INTERRUPT;
+    if (!s || n <= 0)
+        return CLI_EDIT_EOF;
+    if (line->n && line->p[line->n - 1] == '\n')
+        line->p[--line->n] = 0;
+    return CLI_EDIT_LINE;
+}
+
+void cli_edit_remember(cli_edit *ed, const char *text)
+{
+    HistEvent ev;
+    if (ed->hist && *text)
+        history(ed->hist, &ev, H_ENTER, text);
+}
+
+/* Written aside and renamed; only the user may read it. */
+static void save_history(cli_edit *ed)
+{
+    HistEvent ev;
+    lar_buf tmp = {0};
+    if (cli_make_dirs(ed->history_file, NULL) != LAR_OK)
+        return;
+    lar_buf_printf(&tmp, "%s.%ld", ed->history_file, (long)getpid());
+    mode_t mask = umask(077);
+    if (!tmp.oom && history(ed->hist, &ev, H_SAVE, tmp.p) >= 0 && rename(tmp.p, ed->history_file) != 0)
+        remove(tmp.p);
+    umask(mask);
+    lar_buf_free(&tmp);
+}
+
+void cli_edit_free(cli_edit *ed)
+{
+    if (!ed)
+        return;
+    if (ed->hist && ed->history_file)
+        save_history(ed);
+    if (ed->hist)
+        history_end(ed->hist);
+    if (ed->el)
+        el_end(ed->el);
+    lar_free(ed->history_file);
+    lar_free(ed);
+}
+#endif

@@ -1,0 +1,137 @@
+/* main.c - the `lar` command: the table of verbs. Depends on the verb_*.c files. */
+#include "app/app.h"
+#include <locale.h>
+#include <string.h>
+
+extern const cli_verb cli_verb_chat, cli_verb_run, cli_verb_list, cli_verb_show, cli_verb_tokenize,
+    cli_verb_template, cli_verb_logits, cli_verb_bench, cli_verb_doctor;
+
+static int run_help(cli_args *a);
+static int run_version(cli_args *a);
+
+static const cli_verb verb_completion = {
+    .name = "completion", .usage = "lar completion bash|zsh|fish",
+    .help = "print a completion script for a shell", .run = cli_verb_completion,
+    .more = "To use it now and later:\n"
+            "  bash: lar completion bash > ~/.local/share/bash-completion/completions/lar\n"
+            "  zsh:  lar completion zsh > ~/.zfunc/_lar     (with ~/.zfunc in fpath)\n"
+            "  fish: lar completion fish > ~/.config/fish/completions/lar.fish"};
+static const cli_verb verb_help = {.name = "help", .usage = "lar help [VERB]",
+                                   .help = "show all verbs, or the flags of one", .run = run_help};
+static const cli_verb verb_version = {.name = "version", .usage = "lar version [--json]",
+                                      .groups = CLI_G_JSON, .help = "print the version",
+                                      .run = run_version};
+
+const cli_verb *const cli_verbs[] = {
+    &cli_verb_chat, &cli_verb_run, &cli_verb_list, &cli_verb_show, &cli_verb_tokenize,
+    &cli_verb_template, &cli_verb_logits, &cli_verb_bench, &cli_verb_doctor, &verb_completion,
+    &verb_help, &verb_version,
+};
+const size_t cli_n_verbs = LAR_LEN(cli_verbs);
+
+const cli_verb *cli_verb_find(const char *name)
+{
+    for (size_t i = 0; i < cli_n_verbs; i++)
+        if (strcmp(cli_verbs[i]->name, name) == 0)
+            return cli_verbs[i];
+    return NULL;
+}
+
+static int unknown_verb(const cli_ui *ui, const char *name)
+{
+    const char *near = NULL;
+    size_t best = LAR_MAX(strlen(name) / 3, (size_t)1) + 1;
+    for (size_t i = 0; i < cli_n_verbs; i++) {
+        size_t d = cli_distance(cli_verbs[i]->name, name);
+        if (d < best) {
+            best = d;
+            near = cli_verbs[i]->name;
+        }
+    }
+    if (near)
+        cli_error(ui, "unknown verb '%.80s'; did you mean '%s'?", name, near);
+    else
+        cli_error(ui, "unknown verb '%.80s'", name);
+    cli_hint(ui, near ? "lar help %s" : "lar help%s", near ? near : "");
+    return CLI_USAGE;
+}
+
+static int help_of(const cli_ui *ui, const char *name)
+{
+    const cli_verb *v = cli_verb_find(name);
+    if (!v)
+        return unknown_verb(ui, name);
+    cli_args a = {.ui = *ui};
+    lar_err e = {0};
+    int code = cli_args_load(&a, v, &e) == LAR_OK ? cli_help_verb(&a) : cli_report(&a, &e);
+    cli_args_free(&a);
+    return code;
+}
+
+static int run_help(cli_args *a)
+{
+    if (a->n_words)
+        return help_of(&a->ui, a->words[0]);
+    cli_help_all(&a->ui);
+    return CLI_OK;
+}
+
+static int run_version(cli_args *a)
+{
+    if (!cli_is_on(a, "json")) {
+        printf("lar %s\n", lar_version());
+        return CLI_OK;
+    }
+    json_t *j = json_pack("{s:s,s:i}", "version", lar_version(), "abi", lar_abi());
+    int code = cli_print_json(&a->ui, j);
+    json_decref(j);
+    return code;
+}
+
+static int run_verb(cli_args *a, const cli_verb *v, int argc, char **argv)
+{
+    lar_err e = {0};
+    lar_status s = cli_args_load(a, v, &e);
+    if (s == LAR_OK)
+        s = cli_args_parse(a, argc, argv, &e);
+    /* `lar run --bad --help` wants help more than the error */
+    if (s == LAR_OK && a->want_help)
+        return cli_help_verb(a);
+    return s == LAR_OK ? v->run(a) : cli_report(a, &e);
+}
+
+static int dispatch(const cli_ui *ui, int argc, char **argv)
+{
+    const char *verb = argc > 1 ? argv[1] : NULL;
+    if (!verb) {
+        cli_help_all(ui);
+        return CLI_OK;
+    }
+    if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0)
+        verb = "help";
+    if (strcmp(verb, "--version") == 0 || strcmp(verb, "-V") == 0)
+        verb = "version";
+    const cli_verb *v = cli_verb_find(verb);
+    if (!v && verb[0] == '-') {
+        cli_error(ui, "unknown flag '%.80s'; the verb comes first: lar VERB [FLAGS]", verb);
+        cli_hint(ui, "lar help");
+        return CLI_USAGE;
+    }
+    if (!v)
+        return unknown_verb(ui, verb);
+    cli_args a = {.ui = *ui};
+    int code = run_verb(&a, v, argc - 2, argv + 2);
+    cli_args_free(&a);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    cli_ui ui;
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* all text here is UTF-8 */
+    cli_console_init();
+    argv = cli_utf8_argv(&argc, argv);
+    cli_ui_init(&ui);
+    return cli_flush(&ui, dispatch(&ui, argc, argv));
+}

@@ -1,0 +1,248 @@
+/* model_path.c - where fetched models lie and which file a name means. A model is DIR/NAME.gguf; the file
+ * DIR/default holds the name of the one that is used when none is given. Depends on base. */
+#include "app/app.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static char *path_join(const char *a, const char *b)
+{
+    lar_buf p = {0};
+    lar_buf_printf(&p, "%s/%s", a, b);
+    return p.oom ? (lar_buf_free(&p), NULL) : lar_buf_take(&p);
+}
+
+/* $var/rest, or $HOME/home_rest. Relative values are no use and are ignored, as the XDG rules say. */
+static char *xdg_path(const char *var, const char *home_rest, const char *rest)
+{
+#ifdef _WIN32
+    (void)var;
+    (void)home_rest;
+    const char *base = getenv("LOCALAPPDATA");
+    return base && *base ? path_join(base, rest) : NULL;
+#else
+    const char *base = getenv(var), *home = getenv("HOME");
+    if (base && *base == '/')
+        return path_join(base, rest);
+    if (!home || !*home)
+        return NULL;
+    char *dir = path_join(home, home_rest);
+    char *p = dir ? path_join(dir, rest) : NULL;
+    lar_free(dir);
+    return p;
+#endif
+}
+
+char *cli_models_dir(void)
+{
+    const char *own = getenv("LAR_MODELS");
+    return own && *own ? lar_strdup(own) : xdg_path("XDG_DATA_HOME", ".local/share", "lar/models");
+}
+
+char *cli_state_file(const char *name)
+{
+    char *dir = xdg_path("XDG_STATE_HOME", ".local/state", "lar");
+    char *p = dir ? path_join(dir, name) : NULL;
+    lar_free(dir);
+    return p;
+}
+
+static bool is_file(const char *path, double *size)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || (st.st_mode & S_IFMT) != S_IFREG)
+        return false;
+    if (size)
+        *size = (double)st.st_size;
+    return true;
+}
+
+static bool same_letters(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++) {
+        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
+        char y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+        if (x != y)
+            return false;
+    }
+    return *a == *b;
+}
+
+static int by_name(const cli_model_entry *a, const cli_model_entry *b)
+{
+    return strcmp(a->name, b->name);
+}
+
+/* The name in DIR/default, without a line end; "" when there is none. */
+static void read_default(const char *dir, char *out, size_t size)
+{
+    char *p = path_join(dir, "default");
+    FILE *f = p ? fopen(p, "rb") : NULL;
+    out[0] = 0;
+    if (f) {
+        if (fgets(out, (int)size, f))
+            out[strcspn(out, "\r\n")] = 0;
+        fclose(f);
+    }
+    lar_free(p);
+}
+
+static bool add_entry(cli_model_list *l, const char *dir, const char *file, const char *def)
+{
+    size_t n = strlen(file);
+    if (n <= 5 || !same_letters(file + n - 5, ".gguf"))
+        return true;
+    char *path = path_join(dir, file), *name = lar_strndup(file, n - 5);
+    double size = 0;
+    bool ok = path && name;
+    if (ok && is_file(path, &size)) {
+        ok = lar_grow((void **)&l->p, &l->cap, l->n + 1, sizeof *l->p);
+        if (ok) {
+            cli_model_entry e = {name, path, size, same_letters(name, def)};
+            size_t at = l->n++;
+            for (; at > 0 && by_name(&e, &l->p[at - 1]) < 0; at--)
+                l->p[at] = l->p[at - 1];
+            l->p[at] = e;
+            return true;
+        }
+    }
+    lar_free(path);
+    lar_free(name);
+    return ok;
+}
+
+lar_status cli_models_list(cli_model_list *out, lar_err *e)
+{
+    *out = (cli_model_list){0};
+    char *dir = cli_models_dir(), def[256];
+    DIR *d = dir ? opendir(dir) : NULL;
+    lar_status s = LAR_OK;
+    if (d) {
+        read_default(dir, def, sizeof def);
+        for (struct dirent *it = readdir(d); it && s == LAR_OK; it = readdir(d))
+            if (!add_entry(out, dir, it->d_name, def))
+                s = lar_fail(e, LAR_ENOMEM, "out of memory");
+        closedir(d);
+    }
+    lar_free(dir);
+    if (s == LAR_OK && out->n == 1)
+        out->p[0].is_default = true;
+    if (s != LAR_OK)
+        cli_models_free(out);
+    return s;
+}
+
+void cli_models_free(cli_model_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        lar_free(l->p[i].name);
+        lar_free(l->p[i].path);
+    }
+    lar_free(l->p);
+    *l = (cli_model_list){0};
+}
+
+/* The one of that name; "NAME.gguf" is accepted too. */
+static const cli_model_entry *find(const cli_model_list *l, const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < l->n; i++) {
+        const char *file = strrchr(l->p[i].path, '/') + 1;
+        if (same_letters(l->p[i].name, name) || (n > 5 && same_letters(file, name)))
+            return &l->p[i];
+    }
+    return NULL;
+}
+
+/* The name that was probably meant: few edits, or the only one that begins so. */
+static const char *nearest(const cli_model_list *l, const char *name)
+{
+    size_t best = LAR_MAX(strlen(name) / 3, (size_t)1) + 1, n = strlen(name), starts = 0;
+    const char *found = NULL, *start = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        size_t d = cli_distance(l->p[i].name, name);
+        if (d < best) {
+            best = d;
+            found = l->p[i].name;
+        }
+        char head[128];
+        snprintf(head, sizeof head, "%.*s", (int)LAR_MIN(n, sizeof head - 1), l->p[i].name);
+        if (n >= 3 && same_letters(head, name)) {
+            starts++;
+            start = l->p[i].name;
+        }
+    }
+    return found ? found : starts == 1 ? start : NULL;
+}
+
+static bool is_path(const char *word)
+{
+    size_t n = strlen(word);
+    return strchr(word, '/') || (n > 5 && same_letters(word + n - 5, ".gguf"))
+#ifdef _WIN32
+           || strchr(word, '\\')
+#endif
+        ;
+}
+
+bool cli_model_looks_like(const char *word)
+{
+    if (strpbrk(word, " \t\n?!"))
+        return is_file(word, NULL);
+    if (is_file(word, NULL) || is_path(word))
+        return true;
+    cli_model_list l;
+    if (cli_models_list(&l, NULL) != LAR_OK)
+        return false;
+    bool yes = find(&l, word) || nearest(&l, word);
+    cli_models_free(&l);
+    return yes;
+}
+
+static lar_status no_default(const cli_model_list *l, lar_err *e)
+{
+    if (l->n == 0)
+        return lar_fail(e, LAR_ENOTFOUND,
+                        "no model is given and none is fetched; give a GGUF file with -m FILE, or "
+                        "let ./start fetch one");
+    return lar_fail(e, LAR_ENOTFOUND,
+                    "no model is given and none of the %zu fetched is the default; see `lar list`",
+                    l->n);
+}
+
+lar_status cli_model_path(const char *name, char **path, lar_err *e)
+{
+    *path = NULL;
+    if (name && is_file(name, NULL)) {
+        *path = lar_strdup(name);
+        return *path ? LAR_OK : lar_fail(e, LAR_ENOMEM, "out of memory");
+    }
+    cli_model_list l;
+    LAR_TRY(cli_models_list(&l, e));
+    const cli_model_entry *m = name ? find(&l, name) : NULL;
+    for (size_t i = 0; !name && i < l.n; i++)
+        if (l.p[i].is_default)
+            m = &l.p[i];
+    lar_status s = LAR_OK;
+    if (m) {
+        *path = lar_strdup(m->path);
+        s = *path ? LAR_OK : lar_fail(e, LAR_ENOMEM, "out of memory");
+    } else if (!name) {
+        s = no_default(&l, e);
+    } else if (is_path(name)) {
+        struct stat st;
+        s = stat(name, &st) == 0 ? lar_fail(e, LAR_ENOTFOUND, "%s: is not a file", name)
+                                 : lar_fail(e, LAR_ENOTFOUND, "%s: %s", name, strerror(errno));
+    } else {
+        const char *near = nearest(&l, name);
+        char *dir = cli_models_dir();
+        s = near ? lar_fail(e, LAR_ENOTFOUND, "no model '%.100s'; did you mean '%s'?", name, near)
+                 : lar_fail(e, LAR_ENOTFOUND, "no file and no fetched model '%.100s' (looked in %s)",
+                            name, dir ? dir : "no folder");
+        lar_free(dir);
+    }
+    cli_models_free(&l);
+    return s;
+}

@@ -1,0 +1,171 @@
+/* verb_run.c - lar run: one prompt, one answer. Depends on answer.c, client.c. */
+#include "app/app.h"
+#include <string.h>
+
+/* How long a prompt waits for a pipe that may have nothing to add. */
+static const double PIPE_SECONDS = 3;
+
+static int usage(cli_args *a, const char *msg)
+{
+    cli_error(&a->ui, "%s", msg);
+    cli_hint(&a->ui, "lar help %s", a->verb->name);
+    return CLI_USAGE;
+}
+
+/* lar run MODEL PROMPT, lar run PROMPT, lar run -m MODEL PROMPT: which word begins the prompt? */
+static size_t split_words(const cli_args *a, const char **model)
+{
+    *model = cli_get(a, "model");
+    if (*model || a->n_words == 0)
+        return 0;
+    bool first = a->n_words == 2 || cli_model_looks_like(a->words[0]);
+    for (size_t i = 1; i < a->n_words; i++)
+        first |= strchr(a->words[i], ' ') != NULL;
+    if (a->n_words == 1 && strpbrk(a->words[0], " \n"))
+        first = false;
+    if (!first)
+        return 0;
+    *model = a->words[0];
+    return 1;
+}
+
+static lar_status check_text(const lar_buf *b, lar_err *e)
+{
+    for (size_t i = 0; i < b->n;) {
+        int len = lar_utf8_decode(b->p + i, b->n - i, NULL);
+        if (len == 0)
+            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is not UTF-8 text", i);
+        if (b->p[i] == 0)
+            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is NUL, want text", i);
+        i += (size_t)len;
+    }
+    return LAR_OK;
+}
+
+/* The words, then what is piped in. --prompt stands alone, so that scripts with an open pipe as their standard
+ * input never wait. */
+static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *e)
+{
+    const char *flag = cli_get(a, "prompt"), *words = cli_words(a, first);
+    bool silent = false;
+    lar_buf in = {0};
+    if (flag) {
+        lar_buf_puts(out, flag);
+        if (words)
+            lar_buf_printf(out, " %s", words);
+        return out->oom ? lar_fail(e, LAR_ENOMEM, "out of memory") : LAR_OK;
+    }
+    if (a->ui.tty_in || (!words && cli_get(a, "messages")) ||
+        (words && !cli_stdin_ready(PIPE_SECONDS, &silent))) {
+        if (silent)
+            cli_note(&a->ui, "standard input is a pipe that said nothing for %.0f seconds: answering "
+                             "without it", PIPE_SECONDS);
+        lar_buf_puts(out, words ? words : "");
+        return out->oom ? lar_fail(e, LAR_ENOMEM, "out of memory") : LAR_OK;
+    }
+    lar_status s = cli_read_stdin(&in, e);
+    if (s == LAR_OK)
+        s = check_text(&in, e);
+    if (s == LAR_OK && !cli_is_on(a, "raw"))
+        while (in.n && (in.p[in.n - 1] == '\n' || in.p[in.n - 1] == '\r'))
+            in.n--;
+    if (words)
+        lar_buf_printf(out, in.n ? "%s\n\n" : "%s", words);
+    lar_buf_add(out, in.p, in.n);
+    lar_buf_free(&in);
+    if (s == LAR_OK && out->oom)
+        s = lar_fail(e, LAR_ENOMEM, "out of memory");
+    return s;
+}
+
+static void load_cache(cli_args *a, cli_client *c)
+{
+    lar_err e = {0};
+    const char *file = cli_get(a, "cache");
+    if (!file)
+        return;
+    lar_status s = lar_session_load(c->s, file, &e);
+    if (s != LAR_OK && s != LAR_ENOTFOUND)
+        cli_note(&a->ui, "--cache is not used: %s", e.msg);
+}
+
+static lar_status ask(cli_args *a, cli_client *c, const lar_buf *prompt, cli_answer *w, lar_err *e)
+{
+    lar_request *r = NULL;
+    lar_status s = lar_request_new(c->rt, a->verb->task, &r, e);
+    if (s == LAR_OK)
+        s = lar_request_set_session(r, c->s, e);
+    if (s == LAR_OK)
+        s = cli_args_apply(a, r, "prompt", e);
+    if (s == LAR_OK && prompt->n)
+        s = lar_request_set_bytes(r, "prompt", prompt->p, prompt->n, e);
+    if (s == LAR_OK)
+        s = cli_run_request(r, cli_answer_event, w, e);
+    lar_request_free(r);
+    return s;
+}
+
+static int answer(cli_args *a, const char *model, const lar_buf *prompt)
+{
+    bool json = cli_is_on(a, "json");
+    bool thinking = cli_get(a, "show-thinking") ? cli_is_on(a, "show-thinking") : a->ui.tty_out;
+    cli_client c = {0};
+    cli_answer w = {0};
+    lar_err e = {0};
+    int code = CLI_OK;
+    lar_status s = cli_client_open(a, &c, model, CLI_NEED_SESSION, &e);
+    if (s == LAR_OK) {
+        load_cache(a, &c);
+        cli_answer_begin(&w, a, !json, thinking);
+        s = ask(a, &c, prompt, &w, &e);
+        cli_answer_end(&w);
+    }
+    if (s == LAR_OK && cli_get(a, "cache"))
+        s = lar_session_save(c.s, cli_get(a, "cache"), &e);
+    if (s != LAR_OK)
+        code = cli_report(a, &e);
+    else if (json)
+        code = cli_print_json(&a->ui, w.result);
+    else if (a->ui.tty_out && a->ui.tty_err && !cli_is_on(a, "quiet"))
+        cli_answer_stats(&w, stderr);
+    cli_answer_free(&w);
+    cli_client_close(&c);
+    return code;
+}
+
+static int run(cli_args *a)
+{
+    const char *model;
+    size_t first = split_words(a, &model);
+    lar_buf prompt = {0};
+    lar_err e = {0};
+    int code;
+    if (read_prompt(a, first, &prompt, &e) != LAR_OK)
+        code = cli_report(a, &e);
+    else if (prompt.n == 0 && !cli_get(a, "messages") && !cli_is_on(a, "raw"))
+        code = usage(a, "no prompt: give one as an argument, with -p, or on standard input");
+    else
+        code = answer(a, model, &prompt);
+    lar_buf_free(&prompt);
+    return code;
+}
+
+static const cli_flag own[] = {
+    {.name = "cache", .type = CLI_STRING, .unit = "FILE",
+     .help = "keep the evaluated prompt in FILE and start from it"},
+    {.name = "show-thinking", .type = CLI_BOOL,
+     .help = "print reasoning too (the default on a terminal; --no-show-thinking)"},
+    {.name = "quiet", .letter = 'q', .type = CLI_BOOL, .help = "no figures after the answer"},
+};
+
+const cli_verb cli_verb_run = {
+    .name = "run", .task = "generate", .usage = "lar run [MODEL] PROMPT... [FLAGS]",
+    .help = "answer one prompt",
+    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
+    .own = own, .n_own = LAR_LEN(own), .run = run,
+    .more = "Piped input is the prompt; with a PROMPT argument it comes after that. With --prompt, "
+            "standard input is not read.\n"
+            "Examples:\n"
+            "  lar run \"Why is the sky dark at night?\"\n"
+            "  lar run -m model.gguf -p \"Once upon a time\" --raw -n 50\n"
+            "  cat letter.txt | lar run \"Summarise this:\" --temp 0"};

@@ -1,0 +1,341 @@
+/*
+ * os_win.c - os.h for Windows. Needs kernel32 only.
+ */
+#include "base/os.h"
+#ifndef _WIN32_WINNT
+#define _WIN32_WINNT 0x0602
+#endif
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#include <psapi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WRITE_BUFFER = 256 << 10 };
+
+static lar_status sys_fail(lar_err *e, const char *path, const char *what, DWORD err)
+{
+    wchar_t wide[200];
+    char text[400] = "";
+    DWORD n = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, err,
+                             0, wide, LAR_LEN(wide), NULL);
+    while (n && (wide[n - 1] <= L' ' || wide[n - 1] == L'.'))
+        n--;
+    int len =
+        n ? WideCharToMultiByte(CP_UTF8, 0, wide, (int)n, text, sizeof text - 1, NULL, NULL) : 0;
+    text[len > 0 ? len : 0] = 0;
+    lar_status code = LAR_EIO;
+    if (err == ERROR_FILE_NOT_FOUND || err == ERROR_PATH_NOT_FOUND)
+        code = LAR_ENOTFOUND;
+    else if (err == ERROR_NOT_ENOUGH_MEMORY || err == ERROR_OUTOFMEMORY)
+        code = LAR_ENOMEM;
+    return lar_fail(e, code, "%s: %s: %s (error %lu)", path, what, text, (unsigned long)err);
+}
+
+static lar_status widen(const char *path, wchar_t **out, lar_err *e)
+{
+    int n = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
+    *out = NULL;
+    if (n <= 0)
+        return lar_fail(e, LAR_EARG, "the path of a file is not valid UTF-8");
+    *out = lar_alloc_array((size_t)n, sizeof **out);
+    if (!*out)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, *out, n);
+    return LAR_OK;
+}
+
+static bool is_directory(const wchar_t *path)
+{
+    DWORD a = GetFileAttributesW(path);
+    return a != INVALID_FILE_ATTRIBUTES && (a & FILE_ATTRIBUTE_DIRECTORY);
+}
+
+/* ---- mapped files ------------------------------------------------------------------------------
+ */
+
+static lar_status map_handle(HANDLE file, const char *path, lar_map *out, lar_err *e)
+{
+    LARGE_INTEGER size;
+    if (GetFileType(file) != FILE_TYPE_DISK)
+        return lar_fail(e, LAR_EIO, "%s: is a device or pipe, want a regular file", path);
+    if (!GetFileSizeEx(file, &size))
+        return sys_fail(e, path, "cannot look at it", GetLastError());
+    if (size.QuadPart == 0)
+        return lar_fail(e, LAR_EFORMAT, "%s: the file is empty", path);
+    if (size.QuadPart < 0 || (uint64_t)size.QuadPart > PTRDIFF_MAX)
+        return lar_fail(e, LAR_EIO, "%s: %lld bytes do not fit this system's address space", path,
+                        (long long)size.QuadPart);
+    HANDLE mapping = CreateFileMappingW(file, NULL, PAGE_READONLY, 0, 0, NULL);
+    if (!mapping)
+        return sys_fail(e, path, "cannot map", GetLastError());
+    void *p = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+    DWORD err = GetLastError();
+    CloseHandle(mapping); /* the view keeps it alive */
+    if (!p)
+        return sys_fail(e, path, "cannot map", err);
+    *out = (lar_map){.data = p, .size = (size_t)size.QuadPart};
+    return LAR_OK;
+}
+
+lar_status lar_map_open(const char *path, lar_map *out, lar_err *e)
+{
+    *out = (lar_map){0};
+    wchar_t *wide;
+    LAR_TRY(widen(path, &wide, e));
+    lar_status st;
+    HANDLE file =
+        CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                    NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    DWORD err = GetLastError();
+    if (file != INVALID_HANDLE_VALUE) {
+        st = map_handle(file, path, out, e);
+        CloseHandle(file);
+    } else if (is_directory(wide)) {
+        st = lar_fail(e, LAR_EIO, "%s: is a directory, want a file", path);
+    } else if (err == ERROR_FILE_NOT_FOUND || err == ERROR_PATH_NOT_FOUND) {
+        st = lar_fail(e, LAR_ENOTFOUND, "%s: no such file", path);
+    } else {
+        st = sys_fail(e, path, "cannot open", err);
+    }
+    lar_free(wide);
+    return st;
+}
+
+void lar_map_close(lar_map *m)
+{
+    if (m && m->data)
+        UnmapViewOfFile(m->data);
+    if (m)
+        *m = (lar_map){0};
+}
+
+void lar_map_prefetch(const lar_map *m, size_t off, size_t n)
+{
+    if (!m->data || off >= m->size)
+        return;
+    WIN32_MEMORY_RANGE_ENTRY range = {(void *)(uintptr_t)(m->data + off),
+                                      LAR_MIN(n, m->size - off)};
+    PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+}
+
+/* ---- files written whole -----------------------------------------------------------------------
+ */
+
+struct lar_file {
+    HANDLE h;
+    bool failed; /* a write did: there is nothing to commit */
+    char *path;
+    wchar_t *wide;  /* of the target */
+    wchar_t *aside; /* what is written, in the same directory */
+    size_t n;       /* bytes in 'buf' */
+    char *buf;      /* [WRITE_BUFFER] */
+};
+
+static void file_end(lar_file *f)
+{
+    if (f->h != INVALID_HANDLE_VALUE)
+        CloseHandle(f->h);
+    lar_free(f->path);
+    lar_free(f->wide);
+    lar_free(f->aside);
+    lar_free(f->buf);
+    lar_free(f);
+}
+
+/* A name that nobody else uses: CREATE_NEW decides, the numbers only make a clash unlikely. */
+static lar_status open_aside(lar_file *f, lar_err *e)
+{
+    size_t len = wcslen(f->wide), cap = len + 32;
+    f->aside = lar_alloc_array(cap, sizeof *f->aside);
+    if (!f->aside)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", f->path);
+    memcpy(f->aside, f->wide, len * sizeof *f->wide);
+    DWORD err = 0;
+    for (int i = 0; i < 100; i++) {
+        LARGE_INTEGER t;
+        QueryPerformanceCounter(&t);
+        uint64_t r =
+            lar_random((uint64_t)t.QuadPart, (uint64_t)GetCurrentProcessId() << 32 | (uint64_t)i);
+        wchar_t *s = f->aside + len;
+        *s++ = L'.';
+        for (int k = 60; k >= 0; k -= 4)
+            *s++ = L"0123456789abcdef"[r >> k & 15];
+        memcpy(s, L".tmp", sizeof L".tmp");
+        f->h =
+            CreateFileW(f->aside, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
+        err = GetLastError();
+        if (f->h != INVALID_HANDLE_VALUE)
+            return LAR_OK;
+        if (err != ERROR_FILE_EXISTS)
+            break;
+    }
+    if (err == ERROR_PATH_NOT_FOUND)
+        return lar_fail(e, LAR_ENOTFOUND, "%s: cannot create: its directory does not exist",
+                        f->path);
+    return sys_fail(e, f->path, "cannot create", err);
+}
+
+lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
+{
+    *out = NULL;
+    lar_file *f = lar_alloc(sizeof *f);
+    if (!f)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    f->h = INVALID_HANDLE_VALUE;
+    f->path = lar_strdup(path);
+    f->buf = lar_alloc(WRITE_BUFFER);
+    lar_status st;
+    if (!f->path || !f->buf)
+        st = lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    else
+        st = widen(path, &f->wide, e);
+    if (st == LAR_OK && is_directory(f->wide))
+        st = lar_fail(e, LAR_EIO, "%s: is a directory, want a file", path);
+    if (st == LAR_OK)
+        st = open_aside(f, e);
+    if (st != LAR_OK) {
+        file_end(f);
+        return st;
+    }
+    *out = f;
+    return LAR_OK;
+}
+
+static lar_status write_all(lar_file *f, const char *p, size_t n, lar_err *e)
+{
+    while (n) {
+        DWORD w = 0;
+        if (!WriteFile(f->h, p, (DWORD)LAR_MIN(n, (size_t)1 << 30), &w, NULL) || w == 0) {
+            f->failed = true;
+            return sys_fail(e, f->path, "cannot write", GetLastError());
+        }
+        p += w;
+        n -= w;
+    }
+    return LAR_OK;
+}
+
+static lar_status flush(lar_file *f, lar_err *e)
+{
+    size_t n = f->n;
+    f->n = 0;
+    return write_all(f, f->buf, n, e);
+}
+
+lar_status lar_file_write(lar_file *f, const void *p, size_t n, lar_err *e)
+{
+    if (f->failed)
+        return lar_fail(e, LAR_EIO, "%s: an earlier write failed", f->path);
+    if (n > WRITE_BUFFER - f->n)
+        LAR_TRY(flush(f, e));
+    if (n >= WRITE_BUFFER)
+        return write_all(f, p, n, e);
+    if (n)
+        memcpy(f->buf + f->n, p, n);
+    f->n += n;
+    return LAR_OK;
+}
+
+lar_status lar_file_commit(lar_file *f, lar_err *e)
+{
+    lar_status st =
+        f->failed ? lar_fail(e, LAR_EIO, "%s: an earlier write failed", f->path) : flush(f, e);
+    if (st == LAR_OK && !FlushFileBuffers(f->h))
+        st = sys_fail(e, f->path, "cannot write to disk", GetLastError());
+    HANDLE h = f->h;
+    f->h = INVALID_HANDLE_VALUE;
+    if (!CloseHandle(h) && st == LAR_OK)
+        st = sys_fail(e, f->path, "cannot close", GetLastError());
+    if (st == LAR_OK &&
+        !MoveFileExW(f->aside, f->wide, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+        st = sys_fail(e, f->path, "cannot replace", GetLastError());
+    if (st != LAR_OK)
+        DeleteFileW(f->aside);
+    file_end(f);
+    return st;
+}
+
+void lar_file_abort(lar_file *f)
+{
+    if (!f)
+        return;
+    CloseHandle(f->h);
+    f->h = INVALID_HANDLE_VALUE;
+    DeleteFileW(f->aside);
+    file_end(f);
+}
+
+/* ---- clock, memory, processors -----------------------------------------------------------------
+ */
+
+double lar_clock(void)
+{
+    LARGE_INTEGER now, hz;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&hz);
+    return (double)now.QuadPart / (double)hz.QuadPart;
+}
+
+size_t lar_peak_rss(void)
+{
+    PROCESS_MEMORY_COUNTERS c = {.cb = sizeof c};
+    return K32GetProcessMemoryInfo(GetCurrentProcess(), &c, sizeof c) ? c.PeakWorkingSetSize : 0;
+}
+
+static MEMORYSTATUSEX memory(void)
+{
+    MEMORYSTATUSEX m = {.dwLength = sizeof m};
+    if (!GlobalMemoryStatusEx(&m))
+        m = (MEMORYSTATUSEX){0};
+    return m;
+}
+
+size_t lar_ram_total(void)
+{
+    return (size_t)LAR_MIN(memory().ullTotalPhys, (DWORDLONG)SIZE_MAX);
+}
+
+size_t lar_ram_available(void)
+{
+    return (size_t)LAR_MIN(memory().ullAvailPhys, (DWORDLONG)SIZE_MAX);
+}
+
+/* With one processor group the affinity mask says what we may use; with several, threads run in
+ * all. */
+static int count_cores(const char *info, DWORD size)
+{
+    DWORD_PTR mine = 0, all = 0;
+    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
+    bool groups = GetActiveProcessorGroupCount() > 1;
+    int n = 0;
+    for (DWORD at = 0; at < size;) {
+        const SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX *r = (const void *)(info + at);
+        if (r->Relationship == RelationProcessorCore)
+            n += groups || !mine || (r->Processor.GroupMask[0].Mask & mine);
+        at += r->Size ? r->Size : size;
+    }
+    return n;
+}
+
+int lar_cpu_count(void)
+{
+    SYSTEM_INFO si;
+    GetSystemInfo(&si);
+    DWORD size = 0;
+    int n = 0;
+    GetLogicalProcessorInformationEx(RelationProcessorCore, NULL, &size);
+    char *info = size ? lar_alloc(size) : NULL;
+    if (info && GetLogicalProcessorInformationEx(RelationProcessorCore, (void *)info, &size))
+        n = count_cores(info, size);
+    lar_free(info);
+    if (n < 1)
+        n = (int)si.dwNumberOfProcessors;
+    return LAR_MAX(n, 1);
+}
+
+const char *lar_getenv(const char *name)
+{
+    return getenv(name);
+}

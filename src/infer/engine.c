@@ -1,0 +1,250 @@
+/* engine.c - memory for keys and values, and one step over whatever is due. */
+#include "infer/part.h"
+#include <string.h>
+
+static lar_status make_cache(lar_engine *en, lar_err *e)
+{
+    const lar_net *net = en->net;
+    const int n_layer = net->dec.n_layer;
+    const lar_dtype *type = en->opts.kv_type;
+    int64_t kd[LAR_MAX_DIM], vd[LAR_MAX_DIM];
+    size_t kb, vb, total;
+    lar_net_kv_dims(net, 0, en->n_pages, kd, vd);
+    if (kd[0] % type->block || vd[0] % type->block)
+        return lar_fail(e, LAR_EUNSUPPORTED, "KV type %s needs heads of a multiple of %u, this model has %lld", type->name,
+                        type->block, (long long)kd[0]);
+    if (!lar_size_mul(lar_row_bytes(type, kd[0]) * LAR_PAGE, (size_t)kd[2] * (size_t)kd[3], &kb) ||
+        !lar_size_mul(lar_row_bytes(type, vd[0]) * LAR_PAGE, (size_t)vd[2] * (size_t)vd[3], &vb) ||
+        !lar_size_add(kb, vb, &total) || !lar_size_mul(total, (size_t)n_layer, &total))
+        return lar_fail(e, LAR_EARG, "a context of %d tokens is too large for this machine's address space", en->opts.ctx);
+    en->kv_bytes = total;
+    if (!lar_size_add(total, 64, &total) || !(en->kv_mem = lar_alloc(total)))
+        return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB of KV cache for a context of %d tokens", en->kv_bytes >> 20,
+                        en->opts.ctx);
+    char *p = (char *)(((uintptr_t)en->kv_mem + 63) & ~(uintptr_t)63);
+    lar_graph *g = lar_graph_new(en->arena);
+    en->k = lar_arena_array(en->arena, (size_t)n_layer, sizeof(lar_tensor *));
+    en->v = lar_arena_array(en->arena, (size_t)n_layer, sizeof(lar_tensor *));
+    if (!g || !en->k || !en->v)
+        return lar_fail(e, LAR_ENOMEM, "engine: out of memory");
+    for (int l = 0; l < n_layer; l++, p += kb + vb) {
+        en->k[l] = lar_leaf(g, type, kd, p);
+        en->v[l] = lar_leaf(g, type, vd, p + kb);
+    }
+    return lar_graph_error(g, e);
+}
+
+static lar_status check_options(const lar_engine_options *o, lar_err *e)
+{
+    if (o->ctx < 1 || o->ctx > 1 << 28)
+        return lar_fail(e, LAR_EARG, "a context of %d tokens, want 1 to 2^28", o->ctx);
+    if (o->batch < 1 || o->batch > 1 << 16)
+        return lar_fail(e, LAR_EARG, "a batch of %d tokens, want 1 to 65536", o->batch);
+    if (o->max_seqs < 1 || o->max_seqs > 4096)
+        return lar_fail(e, LAR_EARG, "%d sequences, want 1 to 4096", o->max_seqs);
+    return LAR_OK;
+}
+
+lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool, const lar_engine_options *opts,
+                          lar_engine **out, lar_err *e)
+{
+    LAR_TRY(check_options(opts, e));
+    lar_engine *en = lar_alloc(sizeof *en);
+    lar_status s = LAR_ENOMEM;
+    if (!en)
+        return lar_fail(e, LAR_ENOMEM, "engine: out of memory");
+    en->net = net;
+    en->variant = variant;
+    en->pool = pool;
+    en->opts = *opts;
+    /* Sequences that share an engine each end in a page of their own. */
+    en->n_pages = en->n_free = (opts->ctx + LAR_PAGE - 1) / LAR_PAGE + opts->max_seqs - 1;
+    en->arena = lar_arena_new();
+    en->free_page = lar_alloc_array((size_t)en->n_pages, sizeof *en->free_page);
+    en->refs = lar_alloc_array((size_t)en->n_pages, sizeof *en->refs);
+    en->seqs = lar_alloc_array((size_t)opts->max_seqs, sizeof *en->seqs);
+    en->shape[0].arena = lar_arena_new();
+    en->shape[1].arena = lar_arena_new();
+    if (!en->arena || !en->free_page || !en->refs || !en->seqs || !en->shape[0].arena || !en->shape[1].arena)
+        lar_fail(e, LAR_ENOMEM, "engine: out of memory");
+    else
+        s = make_cache(en, e);
+    if (s != LAR_OK) {
+        lar_engine_free(en);
+        return s;
+    }
+    for (int i = 0; i < en->n_pages; i++)
+        en->free_page[i] = en->n_pages - 1 - i;
+    *out = en;
+    return LAR_OK;
+}
+
+void lar_engine_free(lar_engine *en)
+{
+    if (!en)
+        return;
+    for (int i = 0; en->seqs && i < en->opts.max_seqs; i++)
+        lar_seq_free(en->seqs[i]);
+    lar_free(en->free_page);
+    lar_free(en->refs);
+    lar_free(en->seqs);
+    lar_free(en->kv_mem);
+    lar_free_aligned(en->work);
+    lar_arena_free(en->shape[0].arena);
+    lar_arena_free(en->shape[1].arena);
+    lar_arena_free(en->arena);
+    lar_free(en);
+}
+
+int lar_engine_ctx(const lar_engine *en)
+{
+    return en->opts.ctx;
+}
+int lar_engine_batch(const lar_engine *en)
+{
+    return en->opts.batch;
+}
+size_t lar_engine_kv_bytes(const lar_engine *en)
+{
+    return en->kv_bytes;
+}
+size_t lar_engine_work_bytes(const lar_engine *en)
+{
+    return en->work_bytes;
+}
+const lar_dtype *lar_engine_kv_type(const lar_engine *en)
+{
+    return en->opts.kv_type;
+}
+
+static lar_tensor *ints(lar_graph *g, int64_t n, int64_t rows)
+{
+    const int64_t dim[LAR_MAX_DIM] = {n, rows, 1, 1};
+    return lar_leaf(g, LAR_DTYPE(i32), dim, NULL);
+}
+
+/* The graph for steps of n_tokens with n_out logits, built unless it is the one that ran last. */
+static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape **out, lar_err *e)
+{
+    lar__shape *s = &en->shape[n_tokens == 1 ? 0 : 1];
+    *out = s;
+    if (s->g && s->n_tokens == n_tokens && s->n_out == n_out)
+        return LAR_OK;
+    lar_arena_reset(s->arena);
+    lar_graph *g = lar_graph_new(s->arena);
+    s->g = NULL;
+    if (!g)
+        return lar_fail(e, LAR_ENOMEM, "step: out of memory");
+    s->n_tokens = n_tokens;
+    s->n_out = n_out;
+    s->in = (lar_build){.g = g, .n_tokens = n_tokens, .n_out = n_out, .k = en->k, .v = en->v};
+    s->in.ids = ints(g, n_tokens, 1);
+    s->in.pos = ints(g, n_tokens, 1);
+    s->in.cell = ints(g, n_tokens, 1);
+    s->in.slot = ints(g, n_tokens, 1);
+    s->in.table = ints(g, en->n_pages, en->opts.max_seqs);
+    s->in.out_rows = ints(g, n_out, 1);
+    s->logits = lar_net_build(en->net, &s->in);
+    lar_keep(s->logits);
+    LAR_TRY(lar_plan(g, lar_pool_threads(en->pool), e));
+    if (g->work_bytes > en->work_bytes) {
+        void *p = lar_alloc_aligned(g->work_bytes);
+        if (!p)
+            return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB for a step of %d tokens", g->work_bytes >> 20, n_tokens);
+        lar_free_aligned(en->work);
+        en->work = p;
+        en->work_bytes = g->work_bytes;
+        if (en->shape[0].g) /* the other graph's memory has moved too */
+            lar_bind(en->shape[0].g, p);
+        if (en->shape[1].g)
+            lar_bind(en->shape[1].g, p);
+    }
+    lar_bind(g, en->work);
+    s->g = g;
+    return LAR_OK;
+}
+
+static lar_status check_part(const lar_engine *en, const lar_step *p, lar_err *e)
+{
+    const int n_vocab = (int)en->net->hp.n_vocab;
+    if (p->n < 1)
+        return lar_fail(e, LAR_EARG, "step: a part of %d tokens", p->n);
+    if (p->n > en->opts.ctx - p->seq->n)
+        return lar_fail(e, LAR_EFULL, "the context is full: %d tokens held, %d more wanted, %d in all", p->seq->n, p->n,
+                        en->opts.ctx);
+    for (int i = 0; i < p->n; i++)
+        if (p->tokens[i] < 0 || p->tokens[i] >= n_vocab)
+            return lar_fail(e, LAR_EARG, "token %d at %d, want 0 to %d", p->tokens[i], i, n_vocab - 1);
+    return LAR_OK;
+}
+
+/* Pages for all parts or for none. */
+static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
+{
+    int need = 0;
+    for (int i = 0; i < n_parts; i++)
+        need += lar__seq_pages_needed(parts[i].seq, parts[i].n);
+    if (need > en->n_free)
+        return lar_fail(e, LAR_EFULL, "the context is full: %d pages of %d tokens wanted, %d free of %d", need, LAR_PAGE,
+                        en->n_free, en->n_pages);
+    for (int i = 0; i < n_parts; i++)
+        LAR_TRY(lar__seq_reserve(parts[i].seq, parts[i].n, e));
+    return LAR_OK;
+}
+
+static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
+{
+    int32_t *ids = s->in.ids->data, *pos = s->in.pos->data, *cell = s->in.cell->data, *slot = s->in.slot->data;
+    int32_t *out = s->in.out_rows->data;
+    for (int i = 0, t = 0, o = 0; i < n_parts; i++) {
+        const lar_seq *q = parts[i].seq;
+        memcpy(lar_row(s->in.table, q->slot), q->page, (size_t)q->n_pages * sizeof *q->page);
+        for (int j = 0; j < parts[i].n; j++, t++) {
+            const int p = q->n + j;
+            ids[t] = parts[i].tokens[j];
+            pos[t] = p;
+            cell[t] = q->page[p / LAR_PAGE] * LAR_PAGE + p % LAR_PAGE;
+            slot[t] = q->slot;
+            if (parts[i].all_logits || j == parts[i].n - 1)
+                out[o++] = t;
+        }
+    }
+}
+
+static lar_status check_logits(const float *p, size_t n, lar_err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != p[i])
+            return lar_fail(e, LAR_ENUMERIC, "a logit is not a number: the weights are damaged");
+    return LAR_OK;
+}
+
+lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
+{
+    int n_tokens = 0, n_out = 0;
+    lar__shape *s;
+    for (int i = 0; i < n_parts; i++) {
+        LAR_TRY(check_part(en, &parts[i], e));
+        if (parts[i].n > en->opts.batch - n_tokens)
+            return lar_fail(e, LAR_EARG, "step: more than %d tokens", en->opts.batch);
+        n_tokens += parts[i].n;
+        n_out += parts[i].all_logits ? parts[i].n : 1;
+    }
+    if (!n_tokens)
+        return LAR_OK;
+    LAR_TRY(shape_for(en, n_tokens, n_out, &s, e));
+    LAR_TRY(reserve(en, parts, n_parts, e));
+    fill_inputs(s, parts, n_parts);
+    lar_cpu_run(s->g, en->variant, en->pool);
+    const size_t n_vocab = (size_t)en->net->hp.n_vocab;
+    float *logits = s->logits->data;
+    LAR_TRY(check_logits(logits, (size_t)n_out * n_vocab, e));
+    for (int i = 0; i < n_parts; i++) {
+        lar_seq *q = parts[i].seq;
+        parts[i].logits = logits;
+        logits += (size_t)(parts[i].all_logits ? parts[i].n : 1) * n_vocab;
+        memcpy(q->tokens + q->n, parts[i].tokens, (size_t)parts[i].n * sizeof *q->tokens);
+        q->n += parts[i].n;
+    }
+    return LAR_OK;
+}

@@ -1,0 +1,128 @@
+/* seq.c - a sequence's tokens and pages: growing, forgetting, sharing, and a file of it. */
+#include "base/os.h"
+#include "infer/part.h"
+#include <string.h>
+
+lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e)
+{
+    int slot = 0;
+    while (slot < en->opts.max_seqs && en->seqs[slot])
+        slot++;
+    if (slot == en->opts.max_seqs)
+        return lar_fail(e, LAR_EFULL, "all %d sequences are in use", slot);
+    lar_seq *s = lar_alloc(sizeof *s);
+    if (!s)
+        return lar_fail(e, LAR_ENOMEM, "sequence: out of memory");
+    s->en = en;
+    s->slot = slot;
+    s->tokens = lar_alloc_array((size_t)en->opts.ctx, sizeof *s->tokens);
+    s->page = lar_alloc_array((size_t)en->n_pages, sizeof *s->page);
+    en->seqs[slot] = s;
+    if (!s->tokens || !s->page) {
+        lar_seq_free(s);
+        return lar_fail(e, LAR_ENOMEM, "sequence: out of memory for %d tokens", en->opts.ctx);
+    }
+    *out = s;
+    return LAR_OK;
+}
+
+static void drop_pages(lar_seq *s, int keep)
+{
+    lar_engine *en = s->en;
+    while (s->n_pages > keep) {
+        const int32_t p = s->page[--s->n_pages];
+        if (--en->refs[p] == 0)
+            en->free_page[en->n_free++] = p;
+    }
+}
+
+void lar_seq_free(lar_seq *s)
+{
+    if (!s)
+        return;
+    drop_pages(s, 0);
+    s->en->seqs[s->slot] = NULL;
+    lar_free(s->tokens);
+    lar_free(s->page);
+    lar_free(s);
+}
+
+int lar_seq_length(const lar_seq *s)
+{
+    return s->n;
+}
+const int32_t *lar_seq_tokens(const lar_seq *s)
+{
+    return s->tokens;
+}
+
+static int pages_of(int tokens)
+{
+    return (tokens + LAR_PAGE - 1) / LAR_PAGE;
+}
+
+void lar_seq_truncate(lar_seq *s, int length)
+{
+    if (length < 0 || length >= s->n)
+        return;
+    s->n = length;
+    drop_pages(s, pages_of(length));
+}
+
+/* The last page when it is not whole and another sequence sees it too: it must be copied to be written. */
+static bool must_copy_last(const lar_seq *s)
+{
+    return s->n % LAR_PAGE && s->en->refs[s->page[s->n / LAR_PAGE]] > 1;
+}
+
+int lar__seq_pages_needed(const lar_seq *s, int n)
+{
+    return pages_of(s->n + n) - s->n_pages + (must_copy_last(s) ? 1 : 0);
+}
+
+static int32_t take_page(lar_engine *en)
+{
+    const int32_t p = en->free_page[--en->n_free];
+    en->refs[p] = 1;
+    return p;
+}
+
+static void copy_page(lar_engine *en, int32_t to, int32_t from)
+{
+    for (int l = 0; l < en->net->dec.n_layer; l++) {
+        lar_tensor *c[2] = {en->k[l], en->v[l]};
+        for (int i = 0; i < 2; i++)
+            memcpy((char *)c[i]->data + (size_t)to * c[i]->stride[3],
+                   (char *)c[i]->data + (size_t)from * c[i]->stride[3], c[i]->stride[3]);
+    }
+}
+
+lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
+{
+    lar_engine *en = s->en;
+    if (lar__seq_pages_needed(s, n) > en->n_free)
+        return lar_fail(e, LAR_EFULL, "the context is full");
+    if (must_copy_last(s)) {
+        int32_t *last = &s->page[s->n / LAR_PAGE], fresh = take_page(en);
+        copy_page(en, fresh, *last);
+        en->refs[*last]--;
+        *last = fresh;
+    }
+    while (s->n_pages < pages_of(s->n + n))
+        s->page[s->n_pages++] = take_page(en);
+    return LAR_OK;
+}
+
+lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e)
+{
+    if (s->en != from->en || s->n || length < 0 || length > from->n)
+        return lar_fail(e, LAR_EARG, "share: %d of %d tokens into a sequence of %d", length, from->n, s->n);
+    drop_pages(s, 0);
+    for (int i = 0; i < pages_of(length); i++) {
+        s->page[s->n_pages++] = from->page[i];
+        s->en->refs[from->page[i]]++;
+    }
+    memcpy(s->tokens, from->tokens, (size_t)length * sizeof *s->tokens);
+    s->n = length;
+    return LAR_OK;
+}

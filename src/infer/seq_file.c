@@ -1,0 +1,172 @@
+/*
+ * seq_file.c - a sequence in a file: header, tokens, then K and V page by page and layer by layer as they lie in
+ * memory, then a checksum. Good only for the same model, numerics version and KV type, which the header names.
+ */
+#include "base/os.h"
+#include "infer/part.h"
+#include <string.h>
+
+enum { HEADER = 64 };
+static const char magic[8] = "LARSEQ1";
+
+typedef struct header {
+    uint64_t identity, n_tokens, page_bytes;
+    uint32_t numerics, kv_type, page, n_layer;
+} header;
+
+static header header_of(const lar_seq *s)
+{
+    const lar_engine *en = s->en;
+    return (header){.identity = en->net->identity,
+                    .n_tokens = (uint64_t)s->n,
+                    .page_bytes = en->k[0]->stride[3] + en->v[0]->stride[3],
+                    .numerics = LAR_NUMERICS,
+                    .kv_type = en->opts.kv_type->id,
+                    .page = LAR_PAGE,
+                    .n_layer = (uint32_t)en->net->dec.n_layer};
+}
+
+static void pack(uint8_t *p, uint64_t v, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void pack_header(const header *h, uint8_t out[HEADER])
+{
+    memset(out, 0, HEADER);
+    memcpy(out, magic, 8);
+    pack(out + 8, h->identity, 8);
+    pack(out + 16, h->n_tokens, 8);
+    pack(out + 24, h->page_bytes, 8);
+    pack(out + 32, h->numerics, 4);
+    pack(out + 36, h->kv_type, 4);
+    pack(out + 40, h->page, 4);
+    pack(out + 44, h->n_layer, 4);
+}
+
+typedef struct writer {
+    lar_file *f;
+    uint64_t sum;
+} writer;
+
+static lar_status put(writer *w, const void *p, size_t n, lar_err *e)
+{
+    w->sum = lar_random(w->sum, lar_hash64(p, n));
+    return lar_file_write(w->f, p, n, e);
+}
+
+static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
+{
+    const lar_engine *en = s->en;
+    const header h = header_of(s);
+    uint8_t buf[HEADER];
+    pack_header(&h, buf);
+    LAR_TRY(put(w, buf, HEADER, e));
+    for (int i = 0; i < s->n; i++) {
+        uint8_t b[4];
+        pack(b, (uint32_t)s->tokens[i], 4);
+        LAR_TRY(put(w, b, 4, e));
+    }
+    for (int i = 0; i < s->n_pages; i++)
+        for (int l = 0; l < en->net->dec.n_layer; l++) {
+            const lar_tensor *c[2] = {en->k[l], en->v[l]};
+            for (int j = 0; j < 2; j++)
+                LAR_TRY(put(w, (const char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], c[j]->stride[3], e));
+        }
+    pack(buf, w->sum, 8);
+    return lar_file_write(w->f, buf, 8, e);
+}
+
+lar_status lar_seq_save(const lar_seq *s, const char *path, lar_err *e)
+{
+    writer w = {0};
+    LAR_TRY(lar_file_create(path, &w.f, e));
+    const lar_status st = put_all(s, &w, e);
+    if (st != LAR_OK) {
+        lar_file_abort(w.f);
+        return st;
+    }
+    return lar_file_commit(w.f, e);
+}
+
+static lar_status check_header(const lar_seq *s, const char *path, const lar_map *m, size_t *n_tokens, lar_err *e)
+{
+    const header want = header_of(s);
+    if (m->size < HEADER || memcmp(m->data, magic, 8) != 0)
+        return lar_fail(e, LAR_EFORMAT, "%s is not a saved session", path);
+    const uint64_t id = lar_u64(m->data + 8), n = lar_u64(m->data + 16), bytes = lar_u64(m->data + 24);
+    const uint32_t numerics = lar_u32(m->data + 32), type = lar_u32(m->data + 36);
+    if (id != want.identity || lar_u32(m->data + 44) != want.n_layer)
+        return lar_fail(e, LAR_EARG, "%s was saved with another model", path);
+    if (numerics != want.numerics || lar_u32(m->data + 40) != want.page)
+        return lar_fail(e, LAR_EARG, "%s has numerics version %u, want %u", path, numerics, want.numerics);
+    if (type != want.kv_type || bytes != want.page_bytes) {
+        const lar_dtype *t = lar_dtype_by_id(type);
+        return lar_fail(e, LAR_EARG, "%s has a KV cache of type %s, this session's is %s", path, t ? t->name : "unknown",
+                        s->en->opts.kv_type->name);
+    }
+    if (n > (uint64_t)s->en->opts.ctx)
+        return lar_fail(e, LAR_EFULL, "%s holds %llu tokens, this session's context is %d", path, (unsigned long long)n,
+                        s->en->opts.ctx);
+    const uint64_t pages = (n + LAR_PAGE - 1) / LAR_PAGE;
+    if (m->size != HEADER + 4 * n + pages * bytes * want.n_layer + 8)
+        return lar_fail(e, LAR_EFORMAT, "%s is truncated or too long: %zu bytes for %llu tokens", path, m->size,
+                        (unsigned long long)n);
+    *n_tokens = (size_t)n;
+    return LAR_OK;
+}
+
+/* The checksum over the same pieces as put() saw them. */
+static bool checksum_fits(const lar_seq *s, const lar_map *m, size_t n_tokens)
+{
+    const size_t kb = s->en->k[0]->stride[3], vb = s->en->v[0]->stride[3];
+    const uint8_t *p = m->data, *end = m->data + m->size - 8;
+    uint64_t sum = lar_random(0, lar_hash64(p, HEADER));
+    p += HEADER;
+    for (size_t i = 0; i < n_tokens; i++, p += 4)
+        sum = lar_random(sum, lar_hash64(p, 4));
+    while (p < end) {
+        sum = lar_random(sum, lar_hash64(p, kb));
+        sum = lar_random(sum, lar_hash64(p + kb, vb));
+        p += kb + vb;
+    }
+    return sum == lar_u64(end);
+}
+
+static lar_status load(lar_seq *s, const char *path, const lar_map *m, lar_err *e)
+{
+    lar_engine *en = s->en;
+    size_t n = 0;
+    LAR_TRY(check_header(s, path, m, &n, e));
+    if (!checksum_fits(s, m, n))
+        return lar_fail(e, LAR_EFORMAT, "%s is damaged: the checksum does not fit", path);
+    const uint8_t *p = m->data + HEADER;
+    for (size_t i = 0; i < n; i++)
+        if (lar_u32(p + 4 * i) >= en->net->hp.n_vocab)
+            return lar_fail(e, LAR_EFORMAT, "%s: token %u at %zu, want below %u", path, lar_u32(p + 4 * i), i,
+                            en->net->hp.n_vocab);
+    lar_seq_truncate(s, 0);
+    LAR_TRY(lar__seq_reserve(s, (int)n, e));
+    for (size_t i = 0; i < n; i++, p += 4)
+        s->tokens[i] = (int32_t)lar_u32(p);
+    for (int i = 0; i < s->n_pages; i++)
+        for (int l = 0; l < en->net->dec.n_layer; l++) {
+            lar_tensor *c[2] = {en->k[l], en->v[l]};
+            for (int j = 0; j < 2; j++) {
+                memcpy((char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], p, c[j]->stride[3]);
+                p += c[j]->stride[3];
+            }
+        }
+    s->n = (int)n;
+    return LAR_OK;
+}
+
+lar_status lar_seq_load(lar_seq *s, const char *path, lar_err *e)
+{
+    lar_map m;
+    LAR_TRY(lar_map_open(path, &m, e));
+    const lar_status st = load(s, path, &m, e);
+    lar_map_close(&m);
+    return st;
+}

@@ -1,0 +1,231 @@
+/*
+ * bind.c - weights by one table: name pattern, symbolic shape, when it must or may be there. Tensors stay where
+ * the file has them.
+ */
+#include "models/net.h"
+#include <stdio.h>
+#include <string.h>
+
+/* Shapes are spelt with a letter per dimension:
+ * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head * head_dim_v,
+ * f n_ff, h head_dim_k, r n_rot / 2, V n_vocab */
+typedef struct row {
+    const char *name;
+    size_t offset;            /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
+    const char *shape;
+    unsigned bit;             /* 0: always; else required or allowed as the spec says of this LAR_DEC_ bit */
+    bool plain;               /* must be F32: read directly by ops */
+} row;
+
+#define NET(name, field, shape, bit, plain) {name, offsetof(lar_decoder, field), shape, bit, plain}
+#define LAY(name, field, shape, bit, plain) {"blk.%d." name, offsetof(lar_decoder_layer, field), shape, bit, plain}
+static const row net_rows[] = {
+    NET("token_embd.weight", tok_embd, "eV", 0, false),
+    NET("output_norm.weight", out_norm, "e", 0, true),
+    NET("output.weight", output.w, "eV", LAR_DEC_OUTPUT, false),
+};
+static const row layer_rows[] = {
+    LAY("attn_norm.weight", attn_norm, "e", 0, true),
+    LAY("attn_q.weight", q.w, "eq", 0, false),
+    LAY("attn_k.weight", k.w, "ek", 0, false),
+    LAY("attn_v.weight", v.w, "ev", 0, false),
+    LAY("attn_output.weight", o.w, "oe", 0, false),
+    LAY("attn_q.bias", q.b, "q", LAR_DEC_QKV_BIAS, true),
+    LAY("attn_k.bias", k.b, "k", LAR_DEC_QKV_BIAS, true),
+    LAY("attn_v.bias", v.b, "v", LAR_DEC_QKV_BIAS, true),
+    LAY("attn_output.bias", o.b, "e", LAR_DEC_O_BIAS, true),
+    LAY("attn_q_norm.weight", q_norm, "h", LAR_DEC_QK_NORM, true),
+    LAY("attn_k_norm.weight", k_norm, "h", LAR_DEC_QK_NORM, true),
+    LAY("post_attention_norm.weight", attn_post_norm, "e", LAR_DEC_POST_NORM, true),
+    LAY("ffn_norm.weight", ffn_norm, "e", 0, true),
+    LAY("ffn_gate.weight", ffn.gate.w, "ef", 0, false),
+    LAY("ffn_up.weight", ffn.up.w, "ef", 0, false),
+    LAY("ffn_down.weight", ffn.down.w, "fe", 0, false),
+    LAY("ffn_gate.bias", ffn.gate.b, "f", LAR_DEC_FFN_BIAS, true),
+    LAY("ffn_up.bias", ffn.up.b, "f", LAR_DEC_FFN_BIAS, true),
+    LAY("ffn_down.bias", ffn.down.b, "e", LAR_DEC_FFN_BIAS, true),
+    LAY("post_ffw_norm.weight", ffn_post_norm, "e", LAR_DEC_POST_NORM, true),
+};
+static const row rope_freqs_row = {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FREQS, true};
+
+static int64_t symbol(const lar_hparams *hp, char c)
+{
+    switch (c) {
+    case 'e': return hp->n_embd;
+    case 'q': return (int64_t)hp->n_head * hp->head_dim_k;
+    case 'k': return (int64_t)hp->n_head_kv * hp->head_dim_k;
+    case 'v': return (int64_t)hp->n_head_kv * hp->head_dim_v;
+    case 'o': return (int64_t)hp->n_head * hp->head_dim_v;
+    case 'f': return hp->n_ff;
+    case 'h': return hp->head_dim_k;
+    case 'r': return hp->n_rot / 2;
+    case 'V': return hp->n_vocab;
+    }
+    return 0;
+}
+
+static lar_status check_type(const lar_gguf_tensor *t, const char *name, bool plain, lar_err *e)
+{
+    static const bool has_kernels[LAR_N_DTYPES] = {
+#define FORMAT(x) [LAR_DT_##x] = true,
+#include "quant/formats.def"
+#undef FORMAT
+    };
+    if (plain && t->type != LAR_DTYPE(f32))
+        return lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s, want f32", name, t->type->name);
+    if (has_kernels[lar_dtype_index(t->type)])
+        return LAR_OK;
+    lar_buf known = {0};
+    for (int i = 0; i < LAR_N_DTYPES; i++)
+        if (has_kernels[i])
+            lar_buf_printf(&known, " %s", lar_dtypes[i].name);
+    lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s has no kernels yet, want one of:%s", name, t->type->name,
+             known.p ? known.p : "");
+    lar_buf_free(&known);
+    return LAR_EUNSUPPORTED;
+}
+
+static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const char *name, const char *shape,
+                              lar_err *e)
+{
+    int64_t want[LAR_MAX_DIM] = {1, 1, 1, 1};
+    for (int i = 0; shape[i]; i++)
+        want[i] = symbol(&n->hp, shape[i]);
+    if (memcmp(want, t->dim, sizeof want) == 0)
+        return LAR_OK;
+    return lar_fail(e, LAR_EFORMAT, "%s: shape [%lld,%lld,%lld,%lld], want [%lld,%lld,%lld,%lld]", name,
+                    (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2], (long long)t->dim[3],
+                    (long long)want[0], (long long)want[1], (long long)want[2], (long long)want[3]);
+}
+
+/* The tensor of one row, or NULL where it may be missing. */
+static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out, int *bound,
+                           lar_err *e)
+{
+    const lar_decoder_spec *spec = n->def->decoder;
+    char name[96];
+    snprintf(name, sizeof name, r->name, layer);
+    const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
+    *out = NULL;
+    if (r->bit && !((spec->has | spec->may) & r->bit))
+        return LAR_OK; /* counted as ignored if it is there */
+    if (!t) {
+        if (r->bit && !(spec->has & r->bit))
+            return LAR_OK;
+        return lar_fail(e, LAR_EFORMAT, "tensor %s is missing", name);
+    }
+    LAR_TRY(check_shape(n, t, name, r->shape, e));
+    LAR_TRY(check_type(t, name, r->plain, e));
+    if ((uintptr_t)t->data % 4)
+        return lar_fail(e, LAR_EFORMAT, "%s: data at an address that is no multiple of 4", name);
+    lar_tensor *y = lar_arena_alloc(n->arena, sizeof *y);
+    char *copy = lar_arena_strdup(n->arena, name, strlen(name));
+    if (!y || !copy)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", name);
+    y->type = t->type;
+    y->name = copy;
+    y->data = (void *)(uintptr_t)t->data; /* mapped read-only; ops never write to sources */
+    memcpy(y->dim, t->dim, sizeof y->dim);
+    y->stride[0] = t->type->bytes;
+    y->stride[1] = lar_row_bytes(t->type, y->dim[0]);
+    for (int d = 2; d < LAR_MAX_DIM; d++)
+        y->stride[d] = y->stride[d - 1] * (size_t)y->dim[d - 1];
+    n->weight_bytes += t->bytes;
+    n->n_params += (uint64_t)lar_count(y);
+    *out = y;
+    (*bound)++;
+    return LAR_OK;
+}
+
+static lar_status bind_rope(lar_net *n, const lar_gguf *f, int *bound, lar_err *e)
+{
+    const lar_hparams *hp = &n->hp;
+    lar_decoder *d = &n->dec;
+    lar_tensor *freqs;
+    LAR_TRY(bind_row(n, f, &rope_freqs_row, 0, &freqs, bound, e));
+    for (uint32_t i = 0; freqs && i < hp->n_rot / 2; i++) {
+        const float x = ((const float *)freqs->data)[i];
+        if (!(x > 0 && x < 1e6f))
+            return lar_fail(e, LAR_EFORMAT, "rope_freqs.weight[%u] is %g, want a factor above 0", i, (double)x);
+    }
+    for (int which = 0; which < (d->spec->local_rope ? 2 : 1); which++) {
+        const lar_rope r = {.n_rot = (int)hp->n_rot,
+                            .neox = d->spec->neox,
+                            .scaling = which ? LAR_ROPE_NONE : hp->rope_scaling,
+                            .base = (double)(which ? hp->rope_base_local : hp->rope_base),
+                            .factor = (double)hp->rope_factor,
+                            .orig_ctx = hp->orig_ctx,
+                            .beta_fast = (double)hp->yarn_beta_fast,
+                            .beta_slow = (double)hp->yarn_beta_slow,
+                            .ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext,
+                            .attn_factor = which ? 1 : (double)hp->attn_factor * (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
+                            .freq_factors = freqs ? freqs->data : NULL};
+        lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
+        double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
+        if (!t || !freq)
+            return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
+        lar_rope_frequencies(&r, freq, &d->mscale[which]);
+        *t = (lar_tensor){.type = LAR_DTYPE(f64), .dim = {hp->n_rot / 2, 1, 1, 1}, .data = freq, .name = "inv_freq"};
+        t->stride[0] = sizeof *freq;
+        for (int i = 1; i < LAR_MAX_DIM; i++)
+            t->stride[i] = (size_t)(hp->n_rot / 2) * sizeof *freq;
+        d->inv_freq[which] = t;
+    }
+    return LAR_OK;
+}
+
+static void set_scalars(lar_net *n)
+{
+    const lar_hparams *hp = &n->hp;
+    lar_decoder *d = &n->dec;
+    d->spec = n->def->decoder;
+    d->n_layer = (int)hp->n_layer;
+    d->n_embd = (int)hp->n_embd;
+    d->n_head = (int)hp->n_head;
+    d->n_head_kv = (int)hp->n_head_kv;
+    d->head_dim_k = (int)hp->head_dim_k;
+    d->head_dim_v = (int)hp->head_dim_v;
+    d->n_rot = (int)hp->n_rot;
+    d->eps = hp->eps;
+    d->attn_scale = 1.0f / __builtin_sqrtf((float)hp->head_dim_k);
+    d->attn_softcap = hp->attn_softcap;
+    d->logit_softcap = hp->logit_softcap;
+    d->embd_scale = d->spec->scale_embeddings ? __builtin_sqrtf((float)hp->n_embd) : 1;
+}
+
+static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows, int layer, void *fields,
+                            int *bound, lar_err *e)
+{
+    for (size_t i = 0; i < n_rows; i++)
+        LAR_TRY(bind_row(n, f, &rows[i], layer, (lar_tensor **)(void *)((char *)fields + rows[i].offset), bound, e));
+    return LAR_OK;
+}
+
+lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
+{
+    lar_decoder *d = &n->dec;
+    const lar_gguf_tensor *embd = lar_gguf_find_tensor(f, "token_embd.weight");
+    int bound = 0;
+    set_scalars(n);
+    if (!embd)
+        return lar_fail(e, LAR_EFORMAT, "tensor token_embd.weight is missing");
+    if (embd->dim[1] > 1 << 24)
+        return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24", (long long)embd->dim[1]);
+    n->hp.n_vocab = (uint32_t)embd->dim[1];
+    LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, &bound, e));
+    if (!d->output.w)
+        d->output.w = d->tok_embd;
+    d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
+    if (!d->layer)
+        return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
+    for (int l = 0; l < d->n_layer; l++) {
+        LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], &bound, e));
+        const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
+        d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
+    }
+    LAR_TRY(bind_rope(n, f, &bound, e));
+    n->n_ignored = (int)(lar_gguf_n_tensors(f) - (size_t)bound);
+    if (n->def->adjust)
+        n->def->adjust(f, &n->hp, d);
+    return LAR_OK;
+}

@@ -1,0 +1,57 @@
+/*
+ * net.h - a model's weights bound to an architecture: what a GGUF file declares, checked against tables.
+ *
+ * An architecture is one file with a lar_model_def, and a line in models.def. For decoder families it is data;
+ * others bring a builder of their own.
+ */
+#ifndef LAR_NET_H
+#define LAR_NET_H
+#include "format/gguf.h"
+#include "nn/decoder.h"
+
+/* Hyper-parameters by GGUF key, "%s" standing for the architecture's name. */
+typedef struct lar_hparams {
+    uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim_k, head_dim_v, ctx_train, n_vocab;
+    uint32_t n_rot, window, window_pattern, orig_ctx, n_expert;
+    float eps, rope_base, rope_base_local, rope_factor, rope_scale_linear;
+    float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow, attn_factor;
+    float attn_softcap, logit_softcap;
+    lar_rope_scaling rope_scaling;
+} lar_hparams;
+
+typedef struct lar_net lar_net;
+
+typedef struct lar_model_def {
+    const char *arch;                    /* general.architecture */
+    const lar_decoder_spec *decoder;     /* data for the one decoder builder */
+    /* What the tables cannot say, after they have been read (scales of special sizes ...). May be NULL. */
+    void (*adjust)(const lar_gguf *f, lar_hparams *hp, lar_decoder *d);
+} lar_model_def;
+
+struct lar_net {
+    const lar_model_def *def;
+    lar_hparams hp;
+    lar_arena *arena;
+    lar_decoder dec;
+    uint64_t identity;                   /* tells models apart in files that depend on one (hash of the index) */
+    uint64_t weight_bytes, n_params;
+    int n_ignored;                       /* tensors in the file that the architecture does not use */
+};
+
+extern const lar_model_def *const lar_model_defs[];
+extern const int lar_n_model_defs;
+
+/* Bind weights in place; the file must outlive the net. Every shape, type and range is checked. */
+lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e);
+void lar_net_free(lar_net *n);
+/* Logits [n_vocab, n_out]. */
+lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
+
+/* Shapes of layer l's caches for `pages` pages. */
+void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM], int64_t v[LAR_MAX_DIM]);
+
+/* Shared by the loader's files. */
+lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp, lar_err *e);
+lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e);
+
+#endif

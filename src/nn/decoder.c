@@ -1,0 +1,66 @@
+/* decoder.c - the decoder loop: norm, attention, norm, feed-forward. Vaswani et al. 2017, pre-norm. */
+#include "nn/decoder.h"
+
+/* Q, K and V come out of one product; each part is seen as [head_dim, heads, T]. */
+static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *qkv, int64_t first, int64_t n, int dim,
+                         lar_tensor *norm, lar_tensor *rope)
+{
+    lar_graph *g = b->g;
+    lar_tensor *t = lar_split0(g, lar_slice(g, qkv, first, n * dim), dim);
+    if (norm)
+        t = lar_nn_rms_norm(g, t, norm, d->eps);
+    if (rope)
+        t = lar_node(g, LAR_OPDEF(rope), (lar_tensor *[]){t, rope}, 2,
+                     &(lar_rope_param){.n_rot = d->n_rot, .neox = d->spec->neox});
+    return t;
+}
+
+static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x, lar_tensor *rope)
+{
+    const lar_decoder_layer *y = &d->layer[l];
+    lar_graph *g = b->g;
+    const int64_t nq = (int64_t)d->n_head * d->head_dim_k, nk = (int64_t)d->n_head_kv * d->head_dim_k;
+    const lar_attention_param p = {.scale = d->attn_scale, .softcap = d->attn_softcap, .window = y->window,
+                                   .n_head_kv = d->n_head_kv};
+    lar_tensor *qkv = lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
+    lar_tensor *q = heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope);
+    lar_tensor *k = heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope);
+    lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
+    k = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3, NULL);
+    v = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3, NULL);
+    return lar_node(g, LAR_OPDEF(attention), (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table}, 6, &p);
+}
+
+static lar_tensor *rope_table(const lar_decoder *d, const lar_build *b, int which)
+{
+    return lar_node(b->g, LAR_OPDEF(rope_table), (lar_tensor *[]){b->pos, d->inv_freq[which]}, 2,
+                    &(lar_rope_table_param){d->mscale[which]});
+}
+
+lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b)
+{
+    lar_graph *g = b->g;
+    lar_tensor *x = lar_nn_rows(g, d->tok_embd, b->ids, d->embd_scale);
+    lar_tensor *global = rope_table(d, b, 0), *local = d->spec->local_rope ? rope_table(d, b, 1) : global;
+    for (int l = 0; l < d->n_layer; l++) {
+        const lar_decoder_layer *y = &d->layer[l];
+        lar_tensor *h = lar_nn_rms_norm(g, x, y->attn_norm, d->eps);
+        h = attention(d, b, l, h, y->window ? local : global);
+        if (l == d->n_layer - 1 && b->n_out < b->n_tokens) { /* only these reach the head */
+            h = lar_nn_rows(g, h, b->out_rows, 1);
+            x = lar_nn_rows(g, x, b->out_rows, 1);
+        }
+        h = lar_nn_linear(g, (const lar_linear *[]){&y->o}, 1, h);
+        if (y->attn_post_norm)
+            h = lar_nn_rms_norm(g, h, y->attn_post_norm, d->eps);
+        x = lar_nn_add(g, x, h);
+        h = lar_nn_rms_norm(g, x, y->ffn_norm, d->eps);
+        h = lar_nn_ffn(g, &y->ffn, d->spec->act, h);
+        if (y->ffn_post_norm)
+            h = lar_nn_rms_norm(g, h, y->ffn_post_norm, d->eps);
+        x = lar_nn_add(g, x, h);
+    }
+    x = lar_nn_rms_norm(g, x, d->out_norm, d->eps);
+    x = lar_nn_linear(g, (const lar_linear *[]){&d->output}, 1, x);
+    return lar_nn_softcap(g, x, d->logit_softcap);
+}

@@ -1,0 +1,65 @@
+/*
+ * glu.c - gated linear unit: y = act(a) * b. Shazeer, "GLU Variants Improve Transformer", 2020.
+ * Sources: a, b of one shape; b may be left out (y = act(a)).
+ */
+#include "base/simd.h"
+#include "ops/ops.h"
+
+static lar_status shape(lar_tensor *t, lar_err *e)
+{
+    const int32_t act = LAR_PARAM(lar_glu_param, t)->act;
+    if (act < 0 || act >= LAR_N_ACTS)
+        return lar_fail(e, LAR_EARG, "glu: unknown activation %d", (int)act);
+    return lar_shape_same(t, e);
+}
+
+static inline vf silu(vf x)
+{
+    return vf_mul(x, vf_sigmoid(x));
+}
+
+/* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+static inline vf gelu_tanh(vf x)
+{
+    vf u = vf_mul(vf_set1(0.7978845608f), vf_fma(vf_mul(vf_set1(0.044715f), vf_mul(x, x)), x, x));
+    return vf_mul(vf_mul(vf_set1(0.5f), x), vf_add(vf_set1(1.0f), vf_tanh(u)));
+}
+
+static inline vf gelu_erf(vf x)
+{
+    float a[16];
+    vf_store(a, x);
+    for (int i = 0; i < 16; i++)
+        a[i] = (float)(0.5 * (double)a[i] * (1.0 + lar_erf((double)a[i] * 0.70710678118654752440)));
+    return vf_load(a);
+}
+
+static inline vf relu(vf x)
+{
+    return vf_max(x, vf_zero());
+}
+
+static void cpu(const lar_tensor *t, const lar_work *w)
+{
+    static vf (*const acts[LAR_N_ACTS])(vf) = {silu, gelu_tanh, gelu_erf, relu};
+    vf (*const act)(vf) = acts[LAR_PARAM(lar_glu_param, t)->act];
+    for (int64_t r = w->begin; r < w->end; r++) {
+        const float *a = lar_row(t->src[0], r), *b = t->n_src > 1 && t->src[1] ? lar_row(t->src[1], r) : NULL;
+        float *y = lar_row(t, r);
+        for (int64_t i = 0; i < t->dim[0]; i += 16) {
+            const int n = (int)LAR_MIN(16, t->dim[0] - i);
+            vf v = act(vf_load_n(a + i, n));
+            vf_store_n(y + i, b ? vf_mul(v, vf_load_n(b + i, n)) : v, n);
+        }
+    }
+}
+
+static const lar_case cases[] = {
+    {.n_src = 2, .dim = {{50, 3, 1, 1}, {50, 3, 1, 1}}, .no_grad = {true, true}},
+    {.n_src = 2, .dim = {{64, 2, 1, 1}, {64, 2, 1, 1}}, .no_grad = {true, true}, .param = {1}},
+    {.n_src = 1, .dim = {{19, 2, 1, 1}}, .no_grad = {true}, .param = {2}},
+    {.n_src = 1, .dim = {{16, 2, 1, 1}}, .no_grad = {true}, .param = {3}},
+};
+
+LAR_OP(glu, .min_src = 1, .max_src = 2, .param_size = sizeof(lar_glu_param), .shape = shape,
+       .units = lar_units_rows, .cpu = cpu, LAR_CASES(cases));

@@ -1,0 +1,80 @@
+/*
+ * acts.c - activations quantized per 32, the same for every format, variant and number of columns.
+ * Depends on quant/format.h and base/simd.h. The one formula, every step rounded once to F32:
+ *
+ *     amax = max |x[i]|
+ *     d    = amax / 127
+ *     id   = amax > 0 and 127 / amax finite ? 127 / amax : 0
+ *     q[i] = x[i] * id rounded to the nearest integer, ties to even
+ *
+ * so |q| <= 127: amax * (127 / amax) is below 127.5 however its two roundings fall. Blocks whose amax is
+ * below 3.8e-37 (127 / amax overflows) count as zeros; d is then 0 too. Where x holds a NaN or an infinity,
+ * d is infinite, so that no output hides it.
+ */
+#include "base/simd.h"
+#include "quant/kernels.h"
+
+#ifdef LAR_VARIANT_generic
+#define ALIGN64_(n) (((size_t)(n) + 63) & ~(size_t)63)
+
+size_t lar_acts_bytes(int64_t k, int cols)
+{
+    size_t n = (size_t)k * (size_t)cols;
+    return ALIGN64_(n) + ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(int32_t));
+}
+
+void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
+{
+    size_t n = (size_t)k * (size_t)cols;
+    uint8_t *p = mem;
+    *a = (lar_acts){.k = k, .cols = cols};
+    a->q = (int8_t *)p;
+    p += ALIGN64_(n);
+    a->d = (float *)(void *)p;
+    p += ALIGN64_(n / 32 * sizeof(float));
+    a->s = (int32_t *)(void *)p;
+}
+#endif
+
+extern void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1);
+
+/* |x|, infinity for NaN: a maximum would drop it. */
+static inline vf magnitude(vf x)
+{
+    const vf inf = vf_set1(INFINITY);
+    x = vf_abs(x);
+    return vf_lt(x, inf, x, inf);
+}
+
+/* 16 of them; returns their sum. */
+static inline int32_t quantize16(vf x, vf id, int8_t *q)
+{
+    int32_t t[16], sum = 0;
+    /* The clamp keeps the conversion defined for NaN and infinity; other values never reach it. */
+    vf v = vf_max(vf_min(vf_mul(x, id), vf_set1(127.0f)), vf_set1(-127.0f));
+    vi_store(t, vf_round_i(v));
+    for (int i = 0; i < 16; i++) {
+        q[i] = (int8_t)t[i];
+        sum += t[i];
+    }
+    return sum;
+}
+
+void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
+{
+    const int64_t blocks = a->k / 32;
+    for (int c = c0; c < c1; c++) {
+        const float *x = a->x + (size_t)c * a->ldx;
+        for (int64_t b = 0; b < blocks; b++, x += 32) {
+            const int64_t at = c * blocks + b;
+            vf lo = vf_load(x), hi = vf_load(x + 16);
+            float amax = vf_hmax(vf_max(magnitude(lo), magnitude(hi)));
+            float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
+            bool ok = inv <= 3.402823466e38f;
+            vf id = vf_set1(ok ? inv : 0.0f);
+            a->d[at] = ok ? amax / 127.0f : 0.0f;
+            a->s[2 * at] = quantize16(lo, id, a->q + 32 * at);
+            a->s[2 * at + 1] = quantize16(hi, id, a->q + 32 * at + 16);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+/*
+ * dot.h - the dot products of an integer format, a template: a format's file defines the Q_ macros and the
+ * q_ functions below, includes this once, and names q_dot in its descriptor. Depends on base/simd.h and
+ * quant/format.h (where the numerics are defined).
+ *
+ *   Q_BYTES, Q_BLOCKS   a format block: bytes, and 32-blocks in it (1 or 8)
+ *   Q_KIND, Q_BIAS      the weights' kind for vi_dot16, and what it stores above the true value
+ *   Q_UNIT, Q_STEPS     32-blocks that one q_step yields. Q_STEPS 1: q_step gives both halves of one block
+ *                       (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of Q_UNIT blocks.
+ *   Q_SCALES            integer scales: 0 none, 1 per 32, 2 per 16
+ *   Q_MINS              0 none; 1 the float m alone; 2 integer minima per 32; 3 per 16
+ *   q_head, q_head_load(p, stride, head)             d, m and scales of sixteen rows' blocks at p
+ *   q_step(p, stride, head, unit, step, w)           weights of sixteen rows
+ *   q_scale(head, block, half), q_min(head, block, half)       as far as Q_SCALES and Q_MINS ask
+ *
+ * Sixteen rows are the lanes of every vector, so that all that format.h defines per output happens lane by
+ * lane and no sum crosses lanes. One column: unpacked in registers and used at once. Several columns: a tile
+ * of sixteen rows is expanded into cache (q_expand), then multiplied with columns (q_product). The tile's
+ * layout, [4 neighbours along k][row], is what VNNI, dot-product instructions and AMX take.
+ */
+#ifndef LAR_DOT_H
+#define LAR_DOT_H
+#include "base/simd.h"
+#include "quant/kernels.h"
+
+enum {
+    Q_ROWS = 16,
+    Q_PIECES = Q_STEPS == 1 ? 2 : Q_UNIT,
+    Q_TILE = 16,                     /* 32-blocks in a tile: 8 KiB of weights, within any L1 */
+    Q_TILE_HEADS = Q_TILE / Q_BLOCKS /* format blocks in a tile */
+};
+#define Q_FULL_BIAS (Q_BIAS + (Q_KIND == VI_S8 ? VI_S8_BIAS : 0))
+#ifdef LAR_VARIANT_avx512
+#define Q_COLS 8
+#else
+#define Q_COLS 4
+#endif
+
+/* Activations of one column from one 32-block on. */
+typedef struct q_col {
+    const int8_t *q;
+    const float *d;
+    const int32_t *s;
+} q_col;
+
+static inline q_col q_column(const lar_acts *x, int c, int64_t block)
+{
+    int64_t at = c * (x->k / 32) + block;
+    return (q_col){x->q + 32 * at, x->d + at, x->s + 2 * at};
+}
+
+/* acc after one 32-block of which the integer sum is known; sc, mn: [2], read as far as the format has them. */
+LAR_INLINE vf q_finish(vf acc, vi sum, vf d, vf m, const vi *mn, float dx, const int32_t *s)
+{
+    const vf vdx = vf_set1(dx);
+    acc = vf_fma(vf_from_i(sum), vf_mul(d, vdx), acc);
+    if (Q_MINS == 1)
+        acc = vf_fma(vf_set1((float)(s[0] + s[1])), vf_mul(m, vdx), acc);
+    if (Q_MINS == 2)
+        acc = vf_fma(vf_from_i(vi_mul(mn[0], vi_set1(s[0] + s[1]))), vf_mul(m, vdx), acc);
+    if (Q_MINS == 3) {
+        vi t = vi_add(vi_mul(mn[0], vi_set1(s[0])), vi_mul(mn[1], vi_set1(s[1])));
+        acc = vf_fma(vf_from_i(t), vf_mul(m, vdx), acc);
+    }
+    return acc;
+}
+
+/* The integer sum of a half, or the running sum of a block where scales are not per half. */
+LAR_INLINE vi q_half(vi sum, const vi w[4], const int8_t *x, const int32_t *s, int half, vi sc)
+{
+    if (Q_SCALES == 2) {
+        vi t = vi_dot16(vi_set1(-Q_FULL_BIAS * s[half]), w, x + 16 * half, Q_KIND);
+        t = vi_mul(t, sc);
+        return half ? vi_add(sum, t) : t;
+    }
+    if (!half)
+        sum = vi_set1(-Q_FULL_BIAS * (s[0] + s[1]));
+    sum = vi_dot16(sum, w, x + 16 * half, Q_KIND);
+    return Q_SCALES == 1 && half ? vi_mul(sum, sc) : sum;
+}
+
+/* ---- one column ---------------------------------------------------------------------------------- */
+
+LAR_INLINE vi q_scale_or_zero(const q_head *h, int block, int half)
+{
+#if Q_SCALES
+    return q_scale(h, block, half);
+#else
+    (void)h, (void)block, (void)half;
+    return vi_set1(0);
+#endif
+}
+LAR_INLINE void q_mins(const q_head *h, int block, vi mn[2])
+{
+#if Q_MINS >= 2
+    mn[0] = q_min(h, block, 0);
+    if (Q_MINS == 3)
+        mn[1] = q_min(h, block, 1);
+#else
+    (void)h, (void)block, (void)mn;
+#endif
+}
+
+/* One format block of sixteen rows times one column. */
+LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
+{
+    q_head h;
+    q_head_load(p, stride, &h);
+    LAR_UNROLL
+    for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
+        vi sum[Q_UNIT];
+        LAR_UNROLL
+        for (int step = 0; step < Q_STEPS; step++) {
+            vi w[Q_PIECES][4];
+            q_step(p, stride, &h, u, step, w);
+            LAR_UNROLL
+            for (int i = 0; i < Q_PIECES; i++) {
+                const int j = Q_STEPS == 1 ? 0 : i, half = Q_STEPS == 1 ? i : step;
+                const int b = u * Q_UNIT + j;
+                vi sc = Q_SCALES == 2 || half ? q_scale_or_zero(&h, b, half) : vi_set1(0);
+                sum[j] = q_half(sum[j], w[i], x.q + 32 * b, x.s + 2 * b, half, sc);
+            }
+        }
+        LAR_UNROLL
+        for (int j = 0; j < Q_UNIT; j++) {
+            const int b = u * Q_UNIT + j;
+            vi mn[2];
+            q_mins(&h, b, mn);
+            acc = q_finish(acc, sum[j], h.d, h.m, mn, x.d[b], x.s + 2 * b);
+        }
+    }
+    return acc;
+}
+
+/* n format blocks of sixteen rows. The sixteen rows behind are asked for on the way. */
+static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
+{
+    const uint8_t *ahead = p + Q_ROWS * stride;
+    for (int64_t i = 0; i < n; i++) {
+        for (int line = 0; line < Q_ROWS * Q_BYTES; line += 64)
+            __builtin_prefetch(ahead + line, 0, 2);
+        ahead += Q_ROWS * Q_BYTES;
+        acc = q_block(p, stride, x, acc);
+        p += Q_BYTES;
+        x.q += 32 * Q_BLOCKS;
+        x.d += Q_BLOCKS;
+        x.s += 2 * Q_BLOCKS;
+    }
+    return acc;
+}
+
+/* ---- several columns ------------------------------------------------------------------------------ */
+
+typedef struct q_tile {
+    _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
+    float d[Q_TILE][Q_ROWS], m[Q_TILE][Q_ROWS];
+    int32_t sc[Q_TILE][2][Q_ROWS], mn[Q_TILE][2][Q_ROWS];
+} q_tile;
+
+static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
+{
+    for (int i = 0; i < n; i++, p += Q_BYTES) {
+        q_head h;
+        q_head_load(p, stride, &h);
+        LAR_UNROLL
+        for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
+            LAR_UNROLL
+            for (int step = 0; step < Q_STEPS; step++) {
+                vi w[Q_PIECES][4];
+                q_step(p, stride, &h, u, step, w);
+                LAR_UNROLL
+                for (int j = 0; j < Q_PIECES; j++) {
+                    const int b = i * Q_BLOCKS + u * Q_UNIT + (Q_STEPS == 1 ? 0 : j);
+                    const int half = Q_STEPS == 1 ? j : step;
+                    LAR_UNROLL
+                    for (int e = 0; e < 4; e++)
+                        vi_store(t->w[b][half][e], w[j][e]);
+                }
+            }
+        }
+        LAR_UNROLL
+        for (int j = 0; j < Q_BLOCKS; j++) {
+            const int b = i * Q_BLOCKS + j;
+            vi mn[2];
+            vf_store(t->d[b], h.d);
+            if (Q_MINS)
+                vf_store(t->m[b], h.m);
+            if (Q_SCALES == 2)
+                vi_store(t->sc[b][0], q_scale_or_zero(&h, j, 0));
+            if (Q_SCALES)
+                vi_store(t->sc[b][1], q_scale_or_zero(&h, j, 1));
+            q_mins(&h, j, mn);
+            if (Q_MINS >= 2)
+                vi_store(t->mn[b][0], mn[0]);
+            if (Q_MINS == 3)
+                vi_store(t->mn[b][1], mn[1]);
+        }
+    }
+}
+
+/* y[c][row] += tile * columns [c, c + nc), for n rows and `blocks` 32-blocks from `block0` on. */
+LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c,
+                          const int nc, float *y, size_t ldy, int n)
+{
+    q_col col[Q_COLS];
+    vf acc[Q_COLS];
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++) {
+        col[j] = q_column(x, c + j, block0);
+        acc[j] = block0 ? vf_load_n(y + (size_t)j * ldy, n) : vf_zero();
+    }
+    for (int b = 0; b < blocks; b++) {
+        vi sum[Q_COLS];
+        LAR_UNROLL
+        for (int half = 0; half < 2; half++) {
+            vi w[4];
+            LAR_UNROLL
+            for (int e = 0; e < 4; e++)
+                w[e] = vi_load(t->w[b][half][e]);
+            vi sc = (Q_SCALES == 2 || (Q_SCALES && half)) ? vi_load(t->sc[b][half]) : vi_set1(0);
+            LAR_UNROLL
+            for (int j = 0; j < nc; j++)
+                sum[j] = q_half(sum[j], w, col[j].q + 32 * b, col[j].s + 2 * b, half, sc);
+        }
+        vf d = vf_load(t->d[b]), m = Q_MINS ? vf_load(t->m[b]) : d;
+        vi mn[2];
+        mn[0] = Q_MINS >= 2 ? vi_load(t->mn[b][0]) : vi_set1(0);
+        mn[1] = Q_MINS == 3 ? vi_load(t->mn[b][1]) : mn[0];
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            acc[j] = q_finish(acc[j], sum[j], d, m, mn, col[j].d[b], col[j].s + 2 * b);
+    }
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++)
+        vf_store_n(y + (size_t)j * ldy, acc[j], n);
+}
+
+static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c0, int c1,
+                      float *y, size_t ldy, int n)
+{
+    int c = c0;
+    for (; c + Q_COLS <= c1; c += Q_COLS)
+        q_product(t, blocks, x, block0, c, Q_COLS, y + (size_t)c * ldy, ldy, n);
+    for (; c + 2 <= c1; c += 2)
+        q_product(t, blocks, x, block0, c, 2, y + (size_t)c * ldy, ldy, n);
+    if (c < c1)
+        q_product(t, blocks, x, block0, c, 1, y + (size_t)c * ldy, ldy, n);
+}
+
+/* ---- any number of rows and columns --------------------------------------------------------------- */
+
+/* n <= 16 rows. Fewer than sixteen are copied aside, since the kernels read sixteen. */
+static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x, int c0, int c1, float *y,
+                       size_t ldy)
+{
+    const int64_t heads = x->k / (32 * Q_BLOCKS);
+    uint8_t copy[Q_ROWS][Q_TILE_HEADS * Q_BYTES];
+    q_tile tile;
+    vf acc = vf_zero();
+    if (c1 - c0 == 1 && n == Q_ROWS) {
+        acc = q_rows(w, stride, heads, q_column(x, c0, 0), acc);
+        vf_store(y + (size_t)c0 * ldy, acc);
+        return;
+    }
+    for (int64_t i = 0; i < heads; i += Q_TILE_HEADS) {
+        const int m = (int)LAR_MIN(Q_TILE_HEADS, heads - i);
+        const uint8_t *p = w + (size_t)i * Q_BYTES;
+        size_t ps = stride;
+        if (n < Q_ROWS) {
+            for (int r = 0; r < Q_ROWS; r++)
+                memcpy(copy[r], p + (size_t)(r < n ? r : 0) * stride, (size_t)m * Q_BYTES);
+            p = copy[0];
+            ps = sizeof copy[0];
+        }
+        q_expand(p, ps, m, &tile);
+        q_columns(&tile, m * Q_BLOCKS, x, i * Q_BLOCKS, c0, c1, y, ldy, n);
+    }
+}
+
+static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
+                  size_t ldy)
+{
+    const uint8_t *p = w;
+    int r = 0;
+    for (; r + Q_ROWS <= rows; r += Q_ROWS)
+        q_dot_rows(p + (size_t)r * stride, stride, Q_ROWS, x, c0, c1, y + r, ldy);
+    if (r == rows)
+        return;
+    if (rows >= Q_ROWS) { /* the last sixteen again: same bits, no special case */
+        r = rows - Q_ROWS;
+        q_dot_rows(p + (size_t)r * stride, stride, Q_ROWS, x, c0, c1, y + r, ldy);
+    } else {
+        q_dot_rows(p, stride, rows, x, c0, c1, y, ldy);
+    }
+}
+
+/* At the end of a format's file. */
+#define LAR_FORMAT(name, ...)                                                                  \
+    extern const lar_format LAR_VSYM(lar_format_##name);                                       \
+    const lar_format LAR_VSYM(lar_format_##name) = {                                           \
+        .type = LAR_DTYPE(name), .integer = true, .dot = q_dot, __VA_ARGS__}
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * float.h - the dot products of a float format, a template: a format's file defines f_weight (the type as
+ * stored), f_load and f_load_n (16 weights to vf), then includes this. Depends on base/simd.h.
+ *
+ * Every output is vf_dot of the row and the column: lane j sums elements j, j + 16, ... and the lanes are
+ * added by vf_hsum's tree. Rows and columns are taken several at a time for the processor's sake only.
+ */
+#ifndef LAR_FLOAT_H
+#define LAR_FLOAT_H
+#include "quant/kernels.h"
+
+#ifdef LAR_VARIANT_avx512
+enum { F_ROWS = 4, F_COLS = 6 };
+#else
+enum { F_ROWS = 2, F_COLS = 2 };
+#endif
+enum { F_ROWS1 = 4, F_MAX_ROWS = 4 }; /* rows at a time for a single column; the greater of the two */
+
+LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_acts *x, int c, const int nc,
+                       float *y, size_t ldy)
+{
+    const f_weight *row[F_MAX_ROWS];
+    const float *col[F_COLS];
+    vf acc[F_MAX_ROWS][F_COLS];
+    LAR_UNROLL
+    for (int r = 0; r < nr; r++) {
+        row[r] = (const f_weight *)(const void *)(w + (size_t)r * stride);
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            acc[r][j] = vf_zero();
+    }
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++)
+        col[j] = x->x + (size_t)(c + j) * x->ldx;
+    int64_t i = 0;
+    for (; i + 16 <= x->k; i += 16) {
+        vf v[F_MAX_ROWS];
+        LAR_UNROLL
+        for (int r = 0; r < nr; r++)
+            v[r] = f_load(row[r] + i);
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++) {
+            const vf u = vf_load(col[j] + i);
+            LAR_UNROLL
+            for (int r = 0; r < nr; r++)
+                acc[r][j] = vf_fma(v[r], u, acc[r][j]);
+        }
+    }
+    const int rest = (int)(x->k - i);
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++) {
+        LAR_UNROLL
+        for (int r = 0; r < nr; r++) {
+            if (rest)
+                acc[r][j] = vf_fma(f_load_n(row[r] + i, rest), vf_load_n(col[j] + i, rest), acc[r][j]);
+            y[(size_t)(c + j) * ldy + (size_t)r] = vf_hsum(acc[r][j]);
+        }
+    }
+}
+
+static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
+                  size_t ldy)
+{
+    const uint8_t *p = w;
+    int r = 0, c;
+    if (c1 - c0 == 1)
+        for (; r + F_ROWS1 <= rows; r += F_ROWS1)
+            f_tile(p + (size_t)r * stride, stride, F_ROWS1, x, c0, 1, y + r, ldy);
+    for (; r + F_ROWS <= rows; r += F_ROWS) {
+        for (c = c0; c + F_COLS <= c1; c += F_COLS)
+            f_tile(p + (size_t)r * stride, stride, F_ROWS, x, c, F_COLS, y + r, ldy);
+        for (; c < c1; c++)
+            f_tile(p + (size_t)r * stride, stride, F_ROWS, x, c, 1, y + r, ldy);
+    }
+    for (; r < rows; r++)
+        for (c = c0; c < c1; c++)
+            f_tile(p + (size_t)r * stride, stride, 1, x, c, 1, y + r, ldy);
+}
+
+#define LAR_FLOAT_FORMAT(name, ...)                                                            \
+    extern const lar_format LAR_VSYM(lar_format_##name);                                       \
+    const lar_format LAR_VSYM(lar_format_##name) = {                                           \
+        .type = LAR_DTYPE(name), .integer = false, .dot = f_dot, __VA_ARGS__}
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * q4_0.c - 32 weights of 4 bits, w = d * (q - 8).
+ *   0  d    F16
+ *   2  qs   16 bytes: byte j holds q[j] in its low and q[j + 16] in its high four bits
+ * Source of layout and dequantization: ggml (ggml-common.h block_q4_0, ggml-quants.c).
+ * Depends on quant/dot.h.
+ */
+#include "quant/format.h"
+#include <string.h>
+
+typedef struct q4_0_block {
+    uint16_t d;
+    uint8_t qs[16];
+} q4_0_block;
+_Static_assert(sizeof(q4_0_block) == 18, "q4_0 block");
+
+#define Q_BYTES 18
+#define Q_BLOCKS 1
+#define Q_KIND VI_U5
+#define Q_BIAS 8
+#define Q_UNIT 1
+#define Q_STEPS 1
+#define Q_SCALES 0
+#define Q_MINS 0
+#include "base/simd.h"
+
+typedef struct q_head {
+    vf d, m;
+} q_head;
+
+static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
+{
+    h->d = vf_rows_f16(p, stride);
+    h->m = h->d;
+}
+
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+{
+    const vi low = vi_set1(0x0f0f0f0f);
+    vi q[4];
+    (void)h, (void)u, (void)step;
+    vi_rows16(p + 2, stride, q);
+    LAR_UNROLL
+    for (int e = 0; e < 4; e++) {
+        w[0][e] = vi_and(q[e], low);
+        w[1][e] = vi_and(vi_shr(q[e], 4), low);
+    }
+}
+
+#include "quant/dot.h"
+#include "quant/rounding.h"
+
+static void to_f32(const void *src, float *dst, int64_t n)
+{
+    const uint8_t *p = src;
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_0_block), dst += 32) {
+        q4_0_block b;
+        memcpy(&b, p, sizeof b);
+        const float d = lar_f16_to_f32(b.d);
+        for (int j = 0; j < 16; j++) {
+            dst[j] = (float)((b.qs[j] & 15) - 8) * d;
+            dst[j + 16] = (float)((b.qs[j] >> 4) - 8) * d;
+        }
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_0_block), src += 32) {
+        q4_0_block b;
+        /* The value farthest from zero becomes -8; sums in double as an FMA would have them. */
+        const float d = lar__absmax_signed(src) / -8.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
+        b.d = lar_f32_to_f16(d);
+        for (int j = 0; j < 16; j++)
+            b.qs[j] = (uint8_t)(lar__trunc_to((double)src[j] * (double)id + 8.5, 15) |
+                                lar__trunc_to((double)src[j + 16] * (double)id + 8.5, 15) << 4);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+LAR_FORMAT(q4_0, .to_f32 = to_f32, .from_f32 = from_f32);

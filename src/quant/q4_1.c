@@ -1,0 +1,86 @@
+/*
+ * q4_1.c - 32 weights of 4 bits with a minimum, w = d * q + m.
+ *   0  d    F16
+ *   2  m    F16
+ *   4  qs   16 bytes: byte j holds q[j] in its low and q[j + 16] in its high four bits
+ * Source of layout and dequantization: ggml (ggml-common.h block_q4_1, ggml-quants.c).
+ * Depends on quant/dot.h.
+ */
+#include "quant/format.h"
+#include <string.h>
+
+typedef struct q4_1_block {
+    uint16_t d, m;
+    uint8_t qs[16];
+} q4_1_block;
+_Static_assert(sizeof(q4_1_block) == 20, "q4_1 block");
+
+#define Q_BYTES 20
+#define Q_BLOCKS 1
+#define Q_KIND VI_U5
+#define Q_BIAS 0
+#define Q_UNIT 1
+#define Q_STEPS 1
+#define Q_SCALES 0
+#define Q_MINS 1
+#include "base/simd.h"
+
+typedef struct q_head {
+    vf d, m;
+} q_head;
+
+static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
+{
+    vi t = vi_rows4(p, stride);
+    h->d = vf_from_f16_low(t);
+    h->m = vf_from_f16_low(vi_shr(t, 16));
+}
+
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+{
+    const vi low = vi_set1(0x0f0f0f0f);
+    vi q[4];
+    (void)h, (void)u, (void)step;
+    vi_rows16(p + 4, stride, q);
+    LAR_UNROLL
+    for (int e = 0; e < 4; e++) {
+        w[0][e] = vi_and(q[e], low);
+        w[1][e] = vi_and(vi_shr(q[e], 4), low);
+    }
+}
+
+#include "quant/dot.h"
+#include "quant/rounding.h"
+
+static void to_f32(const void *src, float *dst, int64_t n)
+{
+    const uint8_t *p = src;
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_1_block), dst += 32) {
+        q4_1_block b;
+        memcpy(&b, p, sizeof b);
+        const float d = lar_f16_to_f32(b.d), m = lar_f16_to_f32(b.m);
+        for (int j = 0; j < 16; j++) {
+            dst[j] = (float)(b.qs[j] & 15) * d + m;
+            dst[j + 16] = (float)(b.qs[j] >> 4) * d + m;
+        }
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_1_block), src += 32) {
+        q4_1_block b;
+        float lo, hi;
+        lar__range(src, &lo, &hi);
+        const float d = (hi - lo) / 15.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
+        b.d = lar_f32_to_f16(d);
+        b.m = lar_f32_to_f16(lo);
+        for (int j = 0; j < 16; j++)
+            b.qs[j] = (uint8_t)(lar__trunc_to((double)((src[j] - lo) * id + 0.5f), 15) |
+                                lar__trunc_to((double)((src[j + 16] - lo) * id + 0.5f), 15) << 4);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+LAR_FORMAT(q4_1, .to_f32 = to_f32, .from_f32 = from_f32);

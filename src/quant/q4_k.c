@@ -1,0 +1,107 @@
+/*
+ * q4_k.c - 8 blocks of 32 weights of 4 bits, w = d * scale[b] * q - dmin * min[b].
+ *   0  d        F16
+ *   2  dmin     F16
+ *   4  scales   12 bytes: six-bit scale[b] and min[b]. b < 4: low six bits of bytes b and b + 4;
+ *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b above
+ *  16  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves
+ * Source of layout and dequantization: ggml (ggml-common.h block_q4_K, ggml-quants.c).
+ * Depends on quant/dot.h.
+ */
+#include "quant/format.h"
+#include <string.h>
+
+typedef struct q4_k_block {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qs[128];
+} q4_k_block;
+_Static_assert(sizeof(q4_k_block) == 144, "q4_k block");
+
+#define Q_BYTES 144
+#define Q_BLOCKS 8
+#define Q_KIND VI_U5
+#define Q_BIAS 0
+#define Q_UNIT 2
+#define Q_STEPS 2
+#define Q_SCALES 1
+#define Q_MINS 2
+#include "base/simd.h"
+
+typedef struct q_head {
+    vf d, m;
+    vi s[3]; /* the 12 bytes of scales and minima */
+} q_head;
+
+static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
+{
+    vi t[4];
+    vi_rows16(p, stride, t);
+    h->d = vf_from_f16_low(t[0]);
+    h->m = vf_neg(vf_from_f16_low(vi_shr(t[0], 16)));
+    h->s[0] = t[1], h->s[1] = t[2], h->s[2] = t[3];
+}
+LAR_INLINE vi six_bits(const q_head *h, int first, int b, int nibble)
+{
+    if (b < 4)
+        return vi_and(vi_shr(h->s[first], 8 * b), vi_set1(63));
+    vi lo = vi_and(vi_shr(h->s[2], 8 * (b - 4) + nibble), vi_set1(15));
+    vi hi = vi_and(vi_shr(h->s[first], 8 * (b - 4) + 6), vi_set1(3));
+    return vi_or(lo, vi_shl(hi, 4));
+}
+LAR_INLINE vi q_scale(const q_head *h, int b, int half)
+{
+    (void)half;
+    return six_bits(h, 0, b, 0);
+}
+LAR_INLINE vi q_min(const q_head *h, int b, int half)
+{
+    (void)half;
+    return six_bits(h, 1, b, 4);
+}
+
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+{
+    const vi low = vi_set1(0x0f0f0f0f);
+    vi q[4];
+    (void)h;
+    vi_rows16(p + 16 + 32 * u + 16 * step, stride, q);
+    LAR_UNROLL
+    for (int e = 0; e < 4; e++) {
+        w[0][e] = vi_and(q[e], low);
+        w[1][e] = vi_and(vi_shr(q[e], 4), low);
+    }
+}
+
+#include "quant/dot.h"
+
+/* Scale and minimum of block b; field s of the block. */
+static void scale_min(const uint8_t *s, int b, int *sc, int *mn)
+{
+    if (b < 4) {
+        *sc = s[b] & 63;
+        *mn = s[b + 4] & 63;
+    } else {
+        *sc = (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
+        *mn = s[b + 4] >> 4 | (s[b] >> 6) << 4;
+    }
+}
+
+static void to_f32(const void *src, float *dst, int64_t n)
+{
+    const uint8_t *p = src;
+    for (int64_t i = 0; i < n; i += 256, p += sizeof(q4_k_block), dst += 256) {
+        q4_k_block b;
+        memcpy(&b, p, sizeof b);
+        const float d = lar_f16_to_f32(b.d), dmin = lar_f16_to_f32(b.dmin);
+        for (int k = 0; k < 8; k++) {
+            int sc, mn;
+            scale_min(b.scales, k, &sc, &mn);
+            const float dl = d * (float)sc, ml = dmin * (float)mn;
+            for (int j = 0; j < 32; j++)
+                dst[32 * k + j] = dl * (float)(b.qs[k / 2 * 32 + j] >> 4 * (k % 2) & 15) - ml;
+        }
+    }
+}
+
+LAR_FORMAT(q4_k, .to_f32 = to_f32);

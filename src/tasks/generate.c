@@ -1,0 +1,397 @@
+/*
+ * generate.c - the task `generate`: text after a prompt, or an assistant's answer to a conversation. What the
+ * session already holds of the prompt is not computed again.
+ */
+#include "infer/sampler.h"
+#include "tasks/answer.h"
+#include "tasks/chat_prompt.h"
+#include "tasks/json.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct params {
+    const char *prompt, *system;
+    json_t *messages, *tools, *vars, *logit_bias;
+    bool raw, ignore_eos, shift;
+    int64_t max_tokens, top_k, repeat_last_n, dry_allowed, dry_last_n, mirostat, seed, keep;
+    double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t, tau, eta;
+    lar_field_list stop, dry_breakers;
+} params;
+
+#define AT(f) .offset = offsetof(params, f)
+#define NUM(n, f, d, lo, hi, h) \
+    {.name = n, .type = LAR_FIELD_NUMBER, AT(f), .def = (d), .min = (lo), .max = (hi), .unit = "X", .help = h}
+#define INT(n, f, d, lo, hi, h) \
+    {.name = n, .type = LAR_FIELD_INT, AT(f), .def = (d), .min = (lo), .max = (hi), .unit = "N", .help = h}
+static const lar_field fields[] = {
+    {.name = "prompt", .letter = 'p', .type = LAR_FIELD_STRING, AT(prompt), .unit = "TEXT",
+     .help = "What to answer, or with --raw to continue"},
+    {.name = "messages", .type = LAR_FIELD_JSON, AT(messages), .unit = "JSON",
+     .help = "A conversation: [{\"role\": ..., \"content\": ...}, ...]"},
+    {.name = "system", .type = LAR_FIELD_STRING, AT(system), .unit = "TEXT", .help = "System message put before the conversation"},
+    {.name = "tools", .type = LAR_FIELD_JSON, AT(tools), .unit = "JSON", .help = "Tools that the template may offer"},
+    {.name = "template-vars", .alias = "chat_template_kwargs", .type = LAR_FIELD_JSON, AT(vars), .unit = "JSON",
+     .help = "Further template variables, such as {\"enable_thinking\": false}"},
+    {.name = "raw", .type = LAR_FIELD_BOOL, AT(raw), .help = "Take the prompt as it is, without the chat template"},
+    {.name = "max-tokens", .alias = "n-predict|max_completion_tokens", .letter = 'n', .type = LAR_FIELD_INT, AT(max_tokens),
+     .def = -1, .min = -1, .max = 1 << 28, .unit = "N", .help = "Tokens at most; -1: until it ends or the context is full"},
+    {.name = "ignore-eos", .type = LAR_FIELD_BOOL, AT(ignore_eos), .help = "Go on after an end-of-text token"},
+    {.name = "ctx-shift", .type = LAR_FIELD_BOOL, AT(shift),
+     .help = "When the context is full, drop the older half and evaluate the rest again"},
+    INT("keep", keep, 0, 0, 1 << 28, "Tokens at the beginning that a context shift never drops"),
+    {.name = "temp", .alias = "temperature", .type = LAR_FIELD_NUMBER, AT(temp), .def = 0.8, .min = 0, .max = 100, .unit = "X",
+     .help = "Temperature; 0: always the likeliest token"},
+    INT("top-k", top_k, 40, 0, 1 << 28, "Keep the K likeliest tokens; 0: all"),
+    NUM("top-p", top_p, 0.95, 0, 1, "Keep the likeliest tokens that together reach this probability; 1: all"),
+    NUM("min-p", min_p, 0.05, 0, 1, "Keep tokens at least this likely relative to the likeliest; 0: all"),
+    {.name = "typical", .alias = "typical_p", .type = LAR_FIELD_NUMBER, AT(typical), .def = 1, .min = 0, .max = 1, .unit = "X",
+     .help = "Keep the most typical tokens that together reach this probability; 1: all"},
+    NUM("repeat-penalty", repeat, 1, 0.01, 100, "Divide the logits of recent tokens by this; 1: off"),
+    INT("repeat-last-n", repeat_last_n, 64, -1, 1 << 28, "How far back the penalties look; -1: all"),
+    NUM("frequency-penalty", frequency, 0, -100, 100, "Subtract this per recent occurrence of a token"),
+    NUM("presence-penalty", presence, 0, -100, 100, "Subtract this if a token occurred recently"),
+    NUM("dry-multiplier", dry, 0, 0, 100, "Penalty for repeating sequences (DRY); 0: off"),
+    NUM("dry-base", dry_base, 1.75, 1, 100, "DRY: growth of the penalty per repeated token"),
+    INT("dry-allowed-length", dry_allowed, 2, 0, 1 << 28, "DRY: repetitions of this length are free"),
+    INT("dry-last-n", dry_last_n, -1, -1, 1 << 28, "DRY: how far back to look; -1: all"),
+    {.name = "dry-breaker", .alias = "dry_sequence_breakers", .type = LAR_FIELD_STRINGS, AT(dry_breakers), .unit = "TEXT",
+     .help = "DRY: text that ends a repetition (default newline, colon, quote, star)"},
+    NUM("xtc-probability", xtc_p, 0, 0, 1, "Chance of dropping all likely tokens but the least likely of them (XTC)"),
+    NUM("xtc-threshold", xtc_t, 0.1, 0, 1, "XTC: what counts as likely"),
+    INT("mirostat", mirostat, 0, 0, 2, "Mirostat version; 0: off. Replaces top-k, top-p, min-p, typical, XTC"),
+    NUM("mirostat-tau", tau, 5, 0, 100, "Mirostat: wanted surprise in bits"),
+    NUM("mirostat-eta", eta, 0.1, 0, 1, "Mirostat: learning rate"),
+    {.name = "logit-bias", .type = LAR_FIELD_JSON, AT(logit_bias), .unit = "JSON",
+     .help = "Added to logits: {\"TOKEN ID\": bias, ...}; false: never"},
+    {.name = "seed", .type = LAR_FIELD_INT, AT(seed), .def = -1, .min = -1, .max = 9007199254740991.0, .unit = "N",
+     .help = "Same seed, same answer; -1: another one each time"},
+    {.name = "stop", .type = LAR_FIELD_STRINGS, AT(stop), .unit = "TEXT", .help = "End the answer before this text (may be repeated)"},
+};
+
+typedef struct state {
+    lar_ids prompt;
+    lar_answer answer;
+    lar_sampler *sampler;
+    lar_logit_bias *bias;
+    lar_ids breakers, out;
+    size_t at;                  /* prompt tokens evaluated */
+    int cached;
+    uint64_t seed;
+    const float *logits;        /* of the next token; NULL until the prompt is done */
+    double t_start, t_prompt, t_first, t_end;
+    const char *stop_reason;
+} state;
+
+/* The conversation: system, messages, prompt, whichever are given. */
+static lar_status conversation(const params *p, json_t **out, lar_err *e)
+{
+    json_t *m = p->messages ? json_copy(p->messages) : json_array();
+    *out = m;
+    if (!json_is_array(m))
+        return lar_fail(e, LAR_EARG, "messages: want an array of {\"role\", \"content\"}");
+    if (p->system) {
+        const json_t *first = json_array_get(m, 0);
+        const char *role = json_string_value(json_object_get(first, "role"));
+        if (role && strcmp(role, "system") == 0)
+            json_array_remove(m, 0);
+        if (json_array_insert_new(m, 0, json_pack("{s:s,s:s}", "role", "system", "content", p->system)))
+            return lar_fail(e, LAR_EARG, "system: not valid UTF-8, or out of memory");
+    }
+    if (p->prompt && json_array_append_new(m, json_pack("{s:s,s:s}", "role", "user", "content", p->prompt)))
+        return lar_fail(e, LAR_EARG, "prompt: not valid UTF-8, or out of memory");
+    if (!json_array_size(m))
+        return lar_fail(e, LAR_EARG, "nothing to answer: want prompt or messages");
+    return LAR_OK;
+}
+
+static lar_status chat_ids(lar_task *t, lar_ids *ids, lar_err *e)
+{
+    const params *p = t->params;
+    json_t *messages = NULL, *vars = json_object();
+    lar_status s = conversation(p, &messages, e);
+    if (s == LAR_OK && (!vars || json_object_set(vars, "messages", messages) ||
+                        (p->tools && json_object_set(vars, "tools", p->tools))))
+        s = lar_fail(e, LAR_ENOMEM, "prompt: out of memory");
+    if (s == LAR_OK)
+        s = lar_chat_tokens(t->model, vars, p->vars, true, ids, NULL, e);
+    json_decref(messages);
+    json_decref(vars);
+    return s;
+}
+
+/* Whether the prompt ends inside a reasoning block that the template opened. */
+static bool opens_thinking(const lar_tokenizer *tok, const lar_ids *ids)
+{
+    lar_detok d;
+    lar_buf b = {0};
+    lar_detok_init(&d, tok, true);
+    for (size_t i = ids->n > 8 ? ids->n - 8 : 0; i < ids->n; i++)
+        lar_detok_put(&d, ids->p[i], &b);
+    while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == ' '))
+        b.n--;
+    const bool open = b.n >= 7 && memcmp(b.p + b.n - 7, "<think>", 7) == 0;
+    lar_buf_free(&b);
+    return open;
+}
+
+static lar_status read_bias(const params *p, state *s, size_t n_vocab, size_t *n, lar_err *e)
+{
+    const char *key;
+    json_t *v;
+    *n = 0;
+    if (!p->logit_bias)
+        return LAR_OK;
+    if (!json_is_object(p->logit_bias))
+        return lar_fail(e, LAR_EARG, "logit-bias: want an object of token ids");
+    s->bias = lar_alloc_array(json_object_size(p->logit_bias) + 1, sizeof *s->bias);
+    if (!s->bias)
+        return lar_fail(e, LAR_ENOMEM, "logit-bias: out of memory");
+    json_object_foreach(p->logit_bias, key, v)
+    {
+        char *end;
+        const unsigned long id = strtoul(key, &end, 10);
+        if (*end || end == key || id >= n_vocab)
+            return lar_fail(e, LAR_EARG, "logit-bias: '%.40s' is no token id, want 0 to %zu", key, n_vocab - 1);
+        if (!json_is_number(v) && !json_is_false(v))
+            return lar_fail(e, LAR_EARG, "logit-bias: token %lu wants a number or false", id);
+        s->bias[(*n)++] = (lar_logit_bias){(int32_t)id, json_is_false(v) ? -__builtin_inff() : (float)json_number_value(v)};
+    }
+    return LAR_OK;
+}
+
+/* DRY's breakers: every token whose text contains one of the strings. */
+static lar_status find_breakers(const params *p, const lar_tokenizer *tok, lar_ids *out, lar_err *e)
+{
+    static const char *const usual[] = {"\n", ":", "\"", "*"};
+    const char *const *br = p->dry_breakers.n ? p->dry_breakers.p : usual;
+    const size_t n = p->dry_breakers.n ? p->dry_breakers.n : LAR_LEN(usual);
+    lar_buf b = {0};
+    lar_status st = LAR_OK;
+    for (size_t id = 0; p->dry > 0 && st == LAR_OK && id < lar_tokenizer_size(tok); id++) {
+        lar_detok d;
+        lar_detok_init(&d, tok, false);
+        lar_buf_clear(&b);
+        lar_detok_put(&d, (int32_t)id, &b);
+        for (size_t i = 0; b.p && i < n; i++)
+            if (strstr(b.p, br[i])) {
+                st = lar_ids_add(out, (int32_t)id, e);
+                break;
+            }
+    }
+    lar_buf_free(&b);
+    return st;
+}
+
+static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
+{
+    const params *p = t->params;
+    const size_t n_vocab = t->model->net->hp.n_vocab;
+    lar_sampler_params sp;
+    size_t n_bias;
+    lar_sampler_defaults(&sp);
+    LAR_TRY(read_bias(p, s, n_vocab, &n_bias, e));
+    LAR_TRY(find_breakers(p, t->model->vocab.tok, &s->breakers, e));
+    s->seed = p->seed >= 0 ? (uint64_t)p->seed : lar_random((uint64_t)(lar_clock() * 1e9), (uint64_t)(uintptr_t)s) >> 11;
+    sp = (lar_sampler_params){
+        .seed = s->seed, .temp = (float)p->temp, .top_k = (int32_t)p->top_k, .top_p = (float)p->top_p,
+        .min_p = (float)p->min_p, .typical_p = (float)p->typical, .repeat_penalty = (float)p->repeat,
+        .frequency_penalty = (float)p->frequency, .presence_penalty = (float)p->presence,
+        .repeat_last_n = (int32_t)p->repeat_last_n, .dry_multiplier = (float)p->dry, .dry_base = (float)p->dry_base,
+        .dry_allowed_length = (int32_t)p->dry_allowed, .dry_last_n = (int32_t)p->dry_last_n,
+        .dry_breakers = s->breakers.p, .n_dry_breakers = s->breakers.n, .xtc_probability = (float)p->xtc_p,
+        .xtc_threshold = (float)p->xtc_t, .mirostat = (int32_t)p->mirostat, .mirostat_tau = (float)p->tau,
+        .mirostat_eta = (float)p->eta, .bias = s->bias, .n_bias = n_bias};
+    return lar_sampler_new(&sp, n_vocab, &s->sampler, e);
+}
+
+static lar_status start(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    state *s = t->state;
+    const lar_tokenizer *tok = t->model->vocab.tok;
+    lar_seq *seq = t->session->seq;
+    s->t_start = lar_clock();
+    if (!tok)
+        return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
+    if (p->raw) {
+        const char *text = p->prompt ? p->prompt : "";
+        LAR_TRY(lar_tokenizer_encode(tok, text, strlen(text), LAR_TOK_BOS, &s->prompt, e));
+    } else {
+        LAR_TRY(chat_ids(t, &s->prompt, e));
+    }
+    if (!s->prompt.n)
+        return lar_fail(e, LAR_EARG, "the prompt has no tokens");
+    const int ctx = lar_engine_ctx(t->session->engine);
+    if (s->prompt.n > (size_t)ctx)
+        return lar_fail(e, LAR_EFULL, "the prompt has %zu tokens, the context only %d: shorten it or raise --ctx", s->prompt.n,
+                        ctx);
+    lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, !p->raw, !p->raw && opens_thinking(tok, &s->prompt));
+    LAR_TRY(make_sampler(t, s, e));
+    /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its logits. */
+    const int32_t *held = lar_seq_tokens(seq);
+    size_t same = 0, most = LAR_MIN((size_t)lar_seq_length(seq), s->prompt.n - 1);
+    while (same < most && held[same] == s->prompt.p[same])
+        same++;
+    lar_seq_truncate(seq, (int)same);
+    s->at = same;
+    s->cached = (int)same;
+    return LAR_OK;
+}
+
+static lar_status eval(lar_task *t, const int32_t *ids, int n, lar_err *e)
+{
+    state *s = t->state;
+    lar_step part = {.seq = t->session->seq, .tokens = ids, .n = n};
+    LAR_TRY(lar_engine_step(t->session->engine, &part, 1, e));
+    s->logits = part.logits;
+    return LAR_OK;
+}
+
+/* Drop the older half of what may be dropped and evaluate what stays, so that the answer goes on as it would after
+ * a prompt of just those tokens. */
+static lar_status shift(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    state *s = t->state;
+    lar_seq *seq = t->session->seq;
+    const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2), drop = (n - keep) / 2;
+    lar_ids rest = {0};
+    lar_status st = LAR_OK;
+    for (int i = keep + drop; i < n && st == LAR_OK; i++)
+        st = lar_ids_add(&rest, lar_seq_tokens(seq)[i], e);
+    lar_seq_truncate(seq, keep);
+    const int batch = lar_engine_batch(t->session->engine);
+    for (size_t i = 0; i < rest.n && st == LAR_OK; i += (size_t)batch) {
+        st = lar_task_cancelled(t) ? lar_fail(e, LAR_ECANCELLED, "cancelled") : LAR_OK;
+        if (st == LAR_OK)
+            st = eval(t, rest.p + i, (int)LAR_MIN((size_t)batch, rest.n - i), e);
+    }
+    lar_ids_free(&rest);
+    if (st == LAR_OK)
+        st = lar_task_notice(t, e, "context full: dropped %d of %d tokens and evaluated the rest again", drop, n);
+    (void)s;
+    return st;
+}
+
+static lar_status prompt_step(lar_task *t, lar_err *e)
+{
+    state *s = t->state;
+    const size_t batch = (size_t)lar_engine_batch(t->session->engine), left = s->prompt.n - s->at;
+    const int n = (int)LAR_MIN(batch, left);
+    LAR_TRY(eval(t, s->prompt.p + s->at, n, e));
+    s->at += (size_t)n;
+    if (s->at < s->prompt.n) {
+        s->logits = NULL;
+        return lar_task_progress(t, (double)s->at / (double)s->prompt.n, "prompt", e);
+    }
+    s->t_prompt = lar_clock();
+    return LAR_OK;
+}
+
+/* One token; s->stop_reason is set when it was the last. */
+static lar_status token_step(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    state *s = t->state;
+    lar_seq *seq = t->session->seq;
+    const lar_tokenizer *tok = t->model->vocab.tok;
+    int32_t id;
+    if (p->max_tokens >= 0 && s->out.n >= (size_t)p->max_tokens) {
+        s->stop_reason = "length";
+        return LAR_OK;
+    }
+    const int n = lar_seq_length(seq);
+    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, (uint64_t)n, NULL, &id, e));
+    if (!s->out.n)
+        s->t_first = lar_clock();
+    if (lar_tokenizer_is_end(tok, id) && !p->ignore_eos) {
+        s->stop_reason = "end";
+        return LAR_OK;
+    }
+    LAR_TRY(lar_ids_add(&s->out, id, e));
+    LAR_TRY(lar_answer_put(&s->answer, t, id, e));
+    if (s->answer.stopped) {
+        s->stop_reason = "stop";
+        return LAR_OK;
+    }
+    if (p->max_tokens >= 0 && s->out.n >= (size_t)p->max_tokens) {
+        s->stop_reason = "length"; /* the last token need not be evaluated */
+        return LAR_OK;
+    }
+    if (n == lar_engine_ctx(t->session->engine)) {
+        if (!p->shift) {
+            s->stop_reason = "context";
+            return lar_task_notice(t, e, "the context of %d tokens is full: the answer ends here (--ctx, --ctx-shift)", n);
+        }
+        LAR_TRY(shift(t, e));
+    }
+    return eval(t, &id, 1, e);
+}
+
+static double per_second(double n, double seconds)
+{
+    return seconds > 0 ? n / seconds : 0;
+}
+
+static lar_status deliver_result(lar_task *t, lar_err *e)
+{
+    state *s = t->state;
+    bool bad = false;
+    json_t *r = json_object(), *ids = json_array(), *tm = json_object();
+    lar_json_put(r, "text", lar_json_text(s->answer.text.p ? s->answer.text.p : "", s->answer.text.n), &bad);
+    if (s->answer.thinking.n)
+        lar_json_put(r, "thinking", lar_json_text(s->answer.thinking.p, s->answer.thinking.n), &bad);
+    for (size_t i = 0; i < s->out.n; i++)
+        lar_json_push(ids, json_integer(s->out.p[i]), &bad);
+    lar_json_put(r, "tokens", ids, &bad);
+    lar_json_put(r, "stop_reason", json_string(s->stop_reason), &bad);
+    lar_json_put(r, "seed", json_integer((json_int_t)s->seed), &bad);
+    const double n_out = (double)s->out.n;
+    lar_json_put(tm, "prompt_tokens", json_integer((json_int_t)s->prompt.n), &bad);
+    lar_json_put(tm, "cached_tokens", json_integer(s->cached), &bad);
+    lar_json_put(tm, "prompt_per_second",
+                 json_real(per_second((double)(s->prompt.n - (size_t)s->cached), s->t_prompt - s->t_start)), &bad);
+    lar_json_put(tm, "predicted_tokens", json_integer((json_int_t)s->out.n), &bad);
+    lar_json_put(tm, "predicted_per_second",
+                 json_real(n_out > 1 ? per_second(n_out - 1, s->t_end - s->t_first) : per_second(n_out, s->t_end - s->t_prompt)),
+                 &bad);
+    lar_json_put(tm, "first_token_ms", json_real(s->t_first > 0 ? (s->t_first - s->t_start) * 1e3 : 0), &bad);
+    lar_json_put(r, "timings", tm, &bad);
+    lar_json_put(r, "peak_rss_bytes", json_integer((json_int_t)lar_peak_rss()), &bad);
+    if (bad || !r) {
+        json_decref(r);
+        return lar_fail(e, LAR_ENOMEM, "result: out of memory");
+    }
+    return lar_task_result(t, r, e);
+}
+
+static lar_status step(lar_task *t, bool *done, lar_err *e)
+{
+    state *s = t->state;
+    if (!s->logits)
+        return prompt_step(t, e);
+    LAR_TRY(token_step(t, e));
+    if (!s->stop_reason)
+        return LAR_OK;
+    s->t_end = lar_clock();
+    LAR_TRY(lar_answer_end(&s->answer, t, e));
+    *done = true;
+    return deliver_result(t, e);
+}
+
+static void finish(lar_task *t)
+{
+    state *s = t->state;
+    lar_ids_free(&s->prompt);
+    lar_ids_free(&s->breakers);
+    lar_ids_free(&s->out);
+    lar_answer_free(&s->answer);
+    lar_sampler_free(s->sampler);
+    lar_free(s->bias);
+}
+
+extern const lar_task_def lar_task_def_generate;
+const lar_task_def lar_task_def_generate = {
+    .name = "generate", .verb = "run", .help = "Answer a prompt or a conversation", .positional = "prompt",
+    .needs = LAR_NEEDS_SESSION, .fields = fields, .n_fields = LAR_LEN(fields), .params_size = sizeof(params),
+    .state_size = sizeof(state), .start = start, .step = step, .finish = finish};
