@@ -330,6 +330,13 @@ static int listen(const lar_event *ev, void *user)
     return h->events == h->cancel_at;
 }
 
+static int free_it(const lar_event *ev, void *user)
+{
+    (void)ev;
+    lar_request_free(user);
+    return 0;
+}
+
 static lar_runtime *runtime(void)
 {
     lar_err e = {0};
@@ -470,6 +477,14 @@ static void frees_in_any_order(void **state)
     assert_string_equal(h.result, "{\"tokens\":[1,288]}");
     lar_string_free(h.result);
     lar_request_free(r);
+    /* A listener may free the request that runs. */
+    rt = runtime();
+    m = small_model(rt, NULL);
+    assert_int_equal(lar_request_new(rt, "tokenize", &r, &e), LAR_OK);
+    assert_int_equal(lar_request_set_model(r, m, &e), LAR_OK);
+    lar_model_free(m);
+    lar_runtime_free(rt);
+    assert_int_equal(lar_request_run(r, free_it, r, &e), LAR_OK);
     lar_request_free(NULL);
     lar_session_free(NULL);
     lar_model_free(NULL);
@@ -598,6 +613,9 @@ static void sessions_tell(void **state)
         fail_msg("%s", e.msg);
     json_t *v = take(lar_model_info(m, 1));
     assert_int_equal(json_array_size(json_object_get(v, "tensors")), 20);
+    assert_int_equal(num(v, "tokenizer", "size"), 320);
+    assert_null(json_object_get(json_object_get(v, "tokenizer"), "error"));
+    assert_null(json_object_get(v, "template_error"));
     assert_string_equal(json_string_value(json_object_get(v, "name")), "LAR test model tiny");
     json_decref(v);
     lar_session_options o = {.size = sizeof o};

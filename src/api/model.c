@@ -30,8 +30,10 @@ static lar_status open_vocab(lar_model *m, bool must, lar_err *e)
     if (!lar_gguf_find(m->gguf, "tokenizer.ggml.model"))
         return LAR_OK;
     lar_status s = lar_vocab_open(m->gguf, &m->vocab, &m->vocab_err);
-    if (s == LAR_OK)
+    if (s == LAR_OK) {
+        m->vocab_err = (lar_err){0}; /* an optional key that is missing has left a message */
         return LAR_OK;
+    }
     m->vocab = (lar_vocab_file){0};
     if (must || s == LAR_ENOMEM)
         return lar_fail(e, s, "%s", m->vocab_err.msg);

@@ -120,7 +120,9 @@ void cli_answer_stats(const cli_answer *w, FILE *f)
     fprintf(f, ", prompt %s", cli_count(cli_num(r, "timings.prompt_tokens", 0), count, sizeof count));
     if (cached > 0)
         fprintf(f, " (%s kept)", cli_count(cached, count, sizeof count));
-    if (strcmp(stop, "length") == 0 || strcmp(stop, "max_tokens") == 0)
+    if (strcmp(stop, "length") == 0)
         fputs(", cut by --max-tokens", f);
+    if (strcmp(stop, "context") == 0)
+        fputs(", cut: the context is full (--ctx N)", f);
     fprintf(f, "%s\n", cli_off(&w->a->ui, f));
 }

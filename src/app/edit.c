@@ -5,6 +5,7 @@
 #include <string.h>
 #ifndef _WIN32
 #include <histedit.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -87,6 +88,15 @@ static unsigned char on_interrupt(EditLine *el, int c)
     fputs("^C\r\n", stdout);
     fflush(stdout);
     return CC_NEWLINE;
+}
+
+static unsigned char on_suspend(EditLine *el, int c)
+{
+    (void)c;
+    el_set(el, EL_PREP_TERM, 0);
+    raise(SIGTSTP);
+    el_set(el, EL_PREP_TERM, 1);
+    return CC_REDISPLAY;
 }
 
 static unsigned char on_newline(EditLine *el, int c)
@@ -172,7 +182,7 @@ static void bind_keys(EditLine *el)
 {
     static const char *const keys[][2] = {
         {"\033[200~", "lar-paste"},     {"^C", "lar-interrupt"},
-        {"^I", "lar-complete"},         {"\033\r", "lar-newline"},
+        {"^Z", "lar-suspend"}, {"^I", "lar-complete"},         {"\033\r", "lar-newline"},
         {"\033\n", "lar-newline"},      {"^R", "em-inc-search-prev"},
         {"\033[1;5C", "em-next-word"},  {"\033[1;5D", "ed-prev-word"},
         {"\033[3~", "ed-delete-next-char"}, {"^W", "ed-delete-prev-word"},
@@ -180,10 +190,11 @@ static void bind_keys(EditLine *el)
     el_set(el, EL_EDITOR, "emacs");
     el_set(el, EL_ADDFN, "lar-paste", "pasted text", on_paste);
     el_set(el, EL_ADDFN, "lar-interrupt", "clear the line", on_interrupt);
+    el_set(el, EL_ADDFN, "lar-suspend", "stop the program until fg", on_suspend);
     el_set(el, EL_ADDFN, "lar-complete", "complete a command", on_tab);
     el_set(el, EL_ADDFN, "lar-newline", "a new line", on_newline);
     /* While a line is edited Ctrl-C is a key; while an answer is written it is the signal again. */
-    el_set(el, EL_SETTY, "-d", "intr=", NULL);
+    el_set(el, EL_SETTY, "-d", "-isig", NULL);
     for (size_t i = 0; i < LAR_LEN(keys); i++)
         el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
 }
