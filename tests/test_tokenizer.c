@@ -1,6 +1,7 @@
 /*
- * test_tokenizer.c - tokenizers against the ids that the models' own libraries give (tests/data/tok, made by
- * tools/goldens/tokenizers.py, and ../shared/vocab), round trips, time, special tokens, hostile descriptions.
+ * test_tokenizer.c - tokenizers against the ids that the models' own libraries give
+ * (tests/data/tok, made by tools/goldens/tokenizers.py, and ../shared/vocab), round trips, time,
+ * special tokens, hostile descriptions.
  */
 #include "base/os.h"
 #include "oom.h"
@@ -14,11 +15,12 @@
 #define DATA "tests/data/tok/"
 #define SHARED "../shared/vocab/ggml-vocab-"
 #define MB ((size_t)1 << 20)
-/* Seconds that a megabyte may take even under sanitizers on a busy machine; quadratic time takes hours (and a
- * minute for the smaller texts, which may take a part of this). */
+/* Seconds that a megabyte may take even under sanitizers on a busy machine; quadratic time takes
+ * hours (and a minute for the smaller texts, which may take a part of this). */
 #define BOUND 60.0
 
-/* ---- helpers ----------------------------------------------------------------------------------------- */
+/* ---- helpers
+ * ----------------------------------------------------------------------------------------- */
 
 typedef struct vocab {
     lar_gguf *g;
@@ -72,7 +74,8 @@ static void show(const char *name, const int32_t *p, size_t n)
 }
 
 /* 1 where the ids differ, which is told. */
-static int differs(const char *where, const char *text, size_t n, const lar_ids *got, const int32_t *want, size_t n_want)
+static int differs(const char *where, const char *text, size_t n, const lar_ids *got,
+                   const int32_t *want, size_t n_want)
 {
     if (got->n == n_want && (n_want == 0 || memcmp(got->p, want, n_want * sizeof *want) == 0))
         return 0;
@@ -105,7 +108,8 @@ static json_t *load_json(const char *path)
     return j;
 }
 
-static int check_json(const char *where, const lar_tokenizer *t, const json_t *text, const json_t *ids, int flags)
+static int check_json(const char *where, const lar_tokenizer *t, const json_t *text,
+                      const json_t *ids, int flags)
 {
     const char *p = json_string_value(text);
     size_t n = json_string_length(text), n_want = json_array_size(ids);
@@ -119,7 +123,8 @@ static int check_json(const char *where, const lar_tokenizer *t, const json_t *t
     return bad;
 }
 
-static int check_list(const char *where, const lar_tokenizer *t, const json_t *texts, const json_t *ids)
+static int check_list(const char *where, const lar_tokenizer *t, const json_t *texts,
+                      const json_t *ids)
 {
     int bad = 0;
     assert_true(json_array_size(texts) > 20);
@@ -137,7 +142,8 @@ typedef struct desc {
     float scores[64];
 } desc;
 
-static void describe(desc *d, const char *model, const char *pre, const char *const *tokens, const char *const *merges)
+static void describe(desc *d, const char *model, const char *pre, const char *const *tokens,
+                     const char *const *merges)
 {
     memset(d, 0, sizeof *d);
     lar_vocab_init(&d->v);
@@ -164,37 +170,41 @@ static lar_tokenizer *make(const lar_vocab *v)
     return t;
 }
 
-static void expect(const lar_tokenizer *t, const char *text, int flags, const int32_t *want, size_t n)
+static void expect(const lar_tokenizer *t, const char *text, int flags, const int32_t *want,
+                   size_t n)
 {
     lar_ids got = encode(t, text, strlen(text), flags);
     int bad = differs("expect", text, strlen(text), &got, want, n);
     lar_ids_free(&got);
     assert_int_equal(bad, 0);
 }
-#define EXPECT(t, text, flags, ...)                                                                  \
+#define EXPECT(t, text, flags, ...)                                                                \
     do {                                                                                           \
-        const int32_t want_[] = {__VA_ARGS__};                                                       \
-        expect(t, text, flags, want_, LAR_LEN(want_));                                               \
+        const int32_t want_[] = {__VA_ARGS__};                                                     \
+        expect(t, text, flags, want_, LAR_LEN(want_));                                             \
     } while (0)
 
-static void expect_text(const lar_tokenizer *t, const int32_t *p, size_t n, bool special, const char *want)
+static void expect_text(const lar_tokenizer *t, const int32_t *p, size_t n, bool special,
+                        const char *want)
 {
     lar_ids ids = {.p = (int32_t *)(uintptr_t)p, .n = n};
     lar_buf b = decode(t, &ids, special, false);
     assert_string_equal(b.p ? b.p : "", want);
     lar_buf_free(&b);
 }
-#define EXPECT_TEXT(t, special, want, ...)                                                           \
+#define EXPECT_TEXT(t, special, want, ...)                                                         \
     do {                                                                                           \
-        const int32_t ids_[] = {__VA_ARGS__};                                                        \
-        expect_text(t, ids_, LAR_LEN(ids_), special, want);                                          \
+        const int32_t ids_[] = {__VA_ARGS__};                                                      \
+        expect_text(t, ids_, LAR_LEN(ids_), special, want);                                        \
     } while (0)
 
-/* ---- goldens ------------------------------------------------------------------------------------------ */
+/* ---- goldens
+ * ------------------------------------------------------------------------------------------ */
 
 static void test_shared_vocab(void **state)
 {
-    static const char *const names[] = {"gpt-2", "llama-bpe", "qwen2", "llama-spm", "phi-3", "bert-bge"};
+    static const char *const names[] = {"gpt-2",     "llama-bpe", "qwen2",
+                                        "llama-spm", "phi-3",     "bert-bge"};
     static const char sep[] = "\n__ggml_vocab_test__\n";
     char path[128];
     int bad = 0, cases = 0;
@@ -259,8 +269,9 @@ static void test_bpe_patterns(void **state)
         bad += check_list(name, t, json_object_get(j, "texts"), ids);
         lar_tokenizer_free(t);
     }
-    json_array_foreach(json_object_get(j, "special"), i, one)
-        bad += check_json("special", v.f.tok, json_object_get(one, "text"), json_object_get(one, "ids"), LAR_TOK_SPECIAL);
+    json_array_foreach(json_object_get(j, "special"), i, one) bad +=
+        check_json("special", v.f.tok, json_object_get(one, "text"), json_object_get(one, "ids"),
+                   LAR_TOK_SPECIAL);
     json_decref(j);
     close_vocab(&v);
     assert_int_equal(bad, 0);
@@ -268,7 +279,8 @@ static void test_bpe_patterns(void **state)
 
 static void test_other_goldens(void **state)
 {
-    static const char *const names[] = {"wordpiece", "unigram", "unigram-bytes", "spm", "spm-unknown"};
+    static const char *const names[] = {"wordpiece", "unigram", "unigram-bytes", "spm",
+                                        "spm-unknown"};
     int bad = 0;
     char path[64];
     (void)state;
@@ -277,14 +289,16 @@ static void test_other_goldens(void **state)
         vocab v = open_vocab(path);
         snprintf(path, sizeof path, DATA "%s.json", names[k]);
         json_t *j = load_json(path);
-        bad += check_list(names[k], v.f.tok, json_object_get(j, "texts"), json_object_get(j, "ids"));
+        bad +=
+            check_list(names[k], v.f.tok, json_object_get(j, "texts"), json_object_get(j, "ids"));
         json_decref(j);
         close_vocab(&v);
     }
     assert_int_equal(bad, 0);
 }
 
-/* ---- whole texts --------------------------------------------------------------------------------------- */
+/* ---- whole texts
+ * --------------------------------------------------------------------------------------- */
 
 static void add_cp(lar_buf *b, uint32_t cp)
 {
@@ -292,12 +306,16 @@ static void add_cp(lar_buf *b, uint32_t cp)
     lar_buf_add(b, u, (size_t)lar_utf8_encode(cp, u));
 }
 
-/* About a megabyte: words of many scripts, numbers, white space, code, emoji; with `invalid`, stray bytes. */
+/* About a megabyte: words of many scripts, numbers, white space, code, emoji; with `invalid`, stray
+ * bytes. */
 static lar_buf mixed_text(bool invalid)
 {
-    static const uint32_t range[][2] = {{'a', 'z'}, {'A', 'Z'}, {'0', '9'}, {0xc0, 0x17f}, {0x391, 0x3c9}, {0x410, 0x44f},
-        {0x5d0, 0x5ea}, {0x621, 0x64a}, {0x905, 0x94d}, {0xe01, 0xe3a}, {0x3041, 0x30ff}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3},
-        {0x1f300, 0x1f6ff}, {0x2000, 0x206f}, {0x21, 0x2f}, {9, 13}, {0x20, 0x20}, {0x300, 0x36f}, {0x10000, 0x10ffff}};
+    static const uint32_t range[][2] = {
+        {'a', 'z'},       {'A', 'Z'},         {'0', '9'},       {0xc0, 0x17f},
+        {0x391, 0x3c9},   {0x410, 0x44f},     {0x5d0, 0x5ea},   {0x621, 0x64a},
+        {0x905, 0x94d},   {0xe01, 0xe3a},     {0x3041, 0x30ff}, {0x4e00, 0x9fff},
+        {0xac00, 0xd7a3}, {0x1f300, 0x1f6ff}, {0x2000, 0x206f}, {0x21, 0x2f},
+        {9, 13},          {0x20, 0x20},       {0x300, 0x36f},   {0x10000, 0x10ffff}};
     static const char stray[] = "\xff\xc3\xe4\xb8\xf0\x9f\x98\xc0\xaf\xed\xa0\x80";
     lar_buf b = {0};
     for (uint64_t i = 0; b.n < MB; i++) {
@@ -329,7 +347,8 @@ static double round_trip(const lar_tokenizer *t, const char *p, size_t n)
 
 static void test_round_trip(void **state)
 {
-    static const char *const paths[] = {DATA "bpe.gguf", DATA "spm.gguf", SHARED "gpt-2.gguf", SHARED "llama-bpe.gguf",
+    static const char *const paths[] = {DATA "bpe.gguf",     DATA "spm.gguf",
+                                        SHARED "gpt-2.gguf", SHARED "llama-bpe.gguf",
                                         SHARED "qwen2.gguf", SHARED "llama-spm.gguf"};
     lar_buf good = mixed_text(false), bad = mixed_text(true);
     (void)state;
@@ -359,7 +378,8 @@ static void check_time(const char *what, const lar_tokenizer *t, const char *p, 
 
 static void check_pathological(const char *what, const lar_tokenizer *t, size_t n)
 {
-    static const char *const units[] = {"a", " ", "\n", " \n", "a ", "1", "Aa", "!", "中", "\xff", "\xcc\x81", "' ", "ab\xe2", "A", "  x"};
+    static const char *const units[] = {"a",  " ",    "\n",       " \n", "a ",     "1", "Aa", "!",
+                                        "中", "\xff", "\xcc\x81", "' ",  "ab\xe2", "A", "  x"};
     for (size_t u = 0; u < LAR_LEN(units); u++) {
         lar_buf b = {0};
         while (b.n < n)
@@ -374,9 +394,12 @@ static void check_pathological(const char *what, const lar_tokenizer *t, size_t 
 
 static void test_pathological(void **state)
 {
-    static const char *const names[] = {"gpt-2", "llama-bpe", "deepseek-llm", "deepseek-v3", "gpt-4o", "kimi-k2", "tiny_aya", "superbpe",
-                                        "exaone-moe", "default", "jais-2", "bloom", "falcon", "afmoe", "chameleon"};
-    static const char *const others[] = {DATA "spm.gguf", DATA "unigram.gguf", DATA "wordpiece.gguf"};
+    static const char *const names[] = {"gpt-2",      "llama-bpe", "deepseek-llm", "deepseek-v3",
+                                        "gpt-4o",     "kimi-k2",   "tiny_aya",     "superbpe",
+                                        "exaone-moe", "default",   "jais-2",       "bloom",
+                                        "falcon",     "afmoe",     "chameleon"};
+    static const char *const others[] = {DATA "spm.gguf", DATA "unigram.gguf",
+                                         DATA "wordpiece.gguf"};
     (void)state;
     vocab v = open_vocab(DATA "bpe.gguf");
     for (size_t i = 0; i < LAR_LEN(names); i++) {
@@ -394,7 +417,8 @@ static void test_pathological(void **state)
     }
 }
 
-/* ---- streaming ------------------------------------------------------------------------------------------ */
+/* ---- streaming
+ * ------------------------------------------------------------------------------------------ */
 
 static void assert_utf8(const char *p, size_t n)
 {
@@ -429,7 +453,8 @@ static void stream(const lar_tokenizer *t, const lar_ids *ids, const char *want,
 
 static void test_streaming(void **state)
 {
-    static const char *const paths[] = {DATA "bpe.gguf", DATA "spm.gguf", DATA "unigram-bytes.gguf", DATA "wordpiece.gguf"};
+    static const char *const paths[] = {DATA "bpe.gguf", DATA "spm.gguf", DATA "unigram-bytes.gguf",
+                                        DATA "wordpiece.gguf"};
     lar_buf text = mixed_text(false);
     size_t n = 1 << 16;
     (void)state;
@@ -441,7 +466,10 @@ static void test_streaming(void **state)
         lar_err e;
         stream(v.f.tok, &ids, k < 2 ? text.p : NULL, n);
         for (uint64_t i = 0; i < 20000; i++) /* no text at all: any ids, wrong ones among them */
-            assert_int_equal(lar_ids_add(&any, (int32_t)(lar_random(5, i) % (lar_tokenizer_size(v.f.tok) + 9)) - 4, &e), LAR_OK);
+            assert_int_equal(
+                lar_ids_add(
+                    &any, (int32_t)(lar_random(5, i) % (lar_tokenizer_size(v.f.tok) + 9)) - 4, &e),
+                LAR_OK);
         stream(v.f.tok, &any, NULL, 0);
         lar_ids_free(&ids);
         lar_ids_free(&any);
@@ -452,7 +480,14 @@ static void test_streaming(void **state)
 
 static void test_replacement(void **state)
 {
-    static const char *const tokens[] = {"<0xE2>", "<0x82>", "<0xAC>", "<0xFF>", "a", "\xe2\x96\x81" "b", NULL};
+    static const char *const tokens[] = {"<0xE2>",
+                                         "<0x82>",
+                                         "<0xAC>",
+                                         "<0xFF>",
+                                         "a",
+                                         "\xe2\x96\x81"
+                                         "b",
+                                         NULL};
     desc d;
     (void)state;
     describe(&d, "llama", "", tokens, NULL);
@@ -461,9 +496,15 @@ static void test_replacement(void **state)
     d.v.eos = d.v.bos = d.v.unk = 4;
     lar_tokenizer *t = make(&d.v);
     EXPECT_TEXT(t, true, "€", 0, 1, 2);
-    EXPECT_TEXT(t, true, "\xef\xbf\xbd" "a", 0, 1, 4);
+    EXPECT_TEXT(t, true,
+                "\xef\xbf\xbd"
+                "a",
+                0, 1, 4);
     EXPECT_TEXT(t, true, "\xef\xbf\xbd", 0, 1);
-    EXPECT_TEXT(t, true, "\xef\xbf\xbd\xef\xbf\xbd" "a\xef\xbf\xbd", 0, 3, 4, 1);
+    EXPECT_TEXT(t, true,
+                "\xef\xbf\xbd\xef\xbf\xbd"
+                "a\xef\xbf\xbd",
+                0, 3, 4, 1);
     EXPECT_TEXT(t, true, "b b", 5, 5); /* the first space is SentencePiece's own */
     lar_tokenizer_free(t);
 }
@@ -471,7 +512,8 @@ static void test_replacement(void **state)
 static void test_clean_spaces(void **state)
 {
 #define U "\xe2\x96\x81"
-    static const char *const tokens[] = {U "it", U "'", U "s", U ".", U "a", "b", U "n", "'t", U "?", NULL};
+    static const char *const tokens[] = {U "it", U "'", U "s", U ".", U "a",
+                                         "b",    U "n", "'t",  U "?", NULL};
     desc d;
     (void)state;
     describe(&d, "bert", "", tokens, NULL);
@@ -482,10 +524,12 @@ static void test_clean_spaces(void **state)
     lar_tokenizer_free(t);
 }
 
-/* ---- special tokens ------------------------------------------------------------------------------------ */
+/* ---- special tokens
+ * ------------------------------------------------------------------------------------ */
 
 enum { END_ID = 0, USER_ID = 1, SHORT_ID = 2, LONG_ID = 3, A_ID = 4, LT_ID = 5 };
-static const char *const special_tokens[] = {"<e>", "<u>", "<x>", "<x><x>", "a", "<", ">", "e", "x", "u", "<e", "aa", NULL};
+static const char *const special_tokens[] = {"<e>", "<u>", "<x>", "<x><x>", "a",  "<", ">",
+                                             "e",   "x",   "u",   "<e",     "aa", NULL};
 static const char *const special_merges[] = {"< e", "<e >", "a a", NULL};
 
 static void describe_special(desc *d)
@@ -513,7 +557,8 @@ static void test_special(void **state)
     EXPECT(t, "<x>", 0, 5, 8, 6);
     EXPECT(t, "a", LAR_TOK_BOS, A_ID);
     assert_true(lar_tokenizer_is_end(t, END_ID));
-    assert_false(lar_tokenizer_is_end(t, A_ID) || lar_tokenizer_is_end(t, -1) || lar_tokenizer_is_end(t, 999));
+    assert_false(lar_tokenizer_is_end(t, A_ID) || lar_tokenizer_is_end(t, -1) ||
+                 lar_tokenizer_is_end(t, 999));
     assert_true(lar_tokenizer_is_control(t, LONG_ID));
     assert_false(lar_tokenizer_is_control(t, USER_ID));
     assert_int_equal(lar_tokenizer_bos(t), SHORT_ID);
@@ -550,7 +595,8 @@ static void test_no_types(void **state)
 
 static void test_known_ends(void **state)
 {
-    static const char *const tokens[] = {"<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "a", "</s>", NULL};
+    static const char *const tokens[] = {"<|im_end|>", "<|end|>", "<|return|>", "<|call|>",
+                                         "a",          "</s>",    NULL};
     desc d;
     (void)state;
     describe(&d, "gpt2", "qwen2", tokens, NULL);
@@ -568,11 +614,13 @@ static void test_known_ends(void **state)
     lar_tokenizer_free(t);
 }
 
-/* ---- small vocabularies, worked out by hand ---------------------------------------------------------- */
+/* ---- small vocabularies, worked out by hand
+ * ---------------------------------------------------------- */
 
 static void test_spm_by_hand(void **state)
 {
-    static const char *const tokens[] = {"<unk>", "<s>", "</s>", U, "a", "b", "ab", U "a", "bb", "abb", "<0x21>", NULL};
+    static const char *const tokens[] = {"<unk>", "<s>", "</s>", U,     "a",      "b",
+                                         "ab",    U "a", "bb",   "abb", "<0x21>", NULL};
     desc d;
     (void)state;
     describe(&d, "llama", "", tokens, NULL);
@@ -581,9 +629,9 @@ static void test_spm_by_hand(void **state)
     d.types[10] = LAR_TOKEN_BYTE;
     d.scores[6] = -1, d.scores[7] = -2, d.scores[8] = -1, d.scores[9] = -5;
     lar_tokenizer *t = make(&d.v);
-    EXPECT(t, "abb", LAR_TOK_BOS, 1, 3, 9);   /* of equals the left: ab, then abb */
+    EXPECT(t, "abb", LAR_TOK_BOS, 1, 3, 9); /* of equals the left: ab, then abb */
     EXPECT(t, "a!b", 0, 7, 10, 5);
-    EXPECT(t, "a??b", 0, 7, 0, 5);            /* a run without tokens is one unknown */
+    EXPECT(t, "a??b", 0, 7, 0, 5); /* a run without tokens is one unknown */
     EXPECT(t, "a</s>a", LAR_TOK_SPECIAL, 7, 2, 7);
     EXPECT(t, "", LAR_TOK_BOS, 1);
     lar_tokenizer_free(t);
@@ -598,9 +646,10 @@ static void test_spm_by_hand(void **state)
 static void test_unigram_by_hand(void **state)
 {
     static const char *const tokens[] = {"<pad>", "</s>", "<unk>", U, "a", "b", "ab", U "a", NULL};
-    /* A map of one rule: 'A' becomes "ab". Offset of the root is 0, so unit 'A' is its child; its value is at
-     * 'A' ^ offset, with offset 0x100 ('A' has the mark that a value hangs at it). */
-    uint32_t unit[512] = {[0] = 0, ['A'] = 0x100u << 10 | 256 | 'A', ['A' ^ 0x100] = 0x80000000u | 0};
+    /* A map of one rule: 'A' becomes "ab". Offset of the root is 0, so unit 'A' is its child; its
+     * value is at 'A' ^ offset, with offset 0x100 ('A' has the mark that a value hangs at it). */
+    uint32_t unit[512] = {
+        [0] = 0, ['A'] = 0x100u << 10 | 256 | 'A', ['A' ^ 0x100] = 0x80000000u | 0};
     uint8_t map[4 + sizeof unit + 3];
     desc d;
     (void)state;
@@ -618,7 +667,7 @@ static void test_unigram_by_hand(void **state)
     d.v.add_space_prefix = 1;
     d.v.remove_extra_whitespaces = 1;
     lar_tokenizer *t = make(&d.v);
-    EXPECT(t, "ab", LAR_TOK_BOS, 3, 6, 1);     /* -6, against -8 of "_a b" and -7 of "_ a b" */
+    EXPECT(t, "ab", LAR_TOK_BOS, 3, 6, 1); /* -6, against -8 of "_a b" and -7 of "_ a b" */
     EXPECT(t, "  a   a ", 0, 3, 4, 3, 4);
     EXPECT(t, "A", 0, 3, 6);
     EXPECT(t, "a??", 0, 3, 4, 2);
@@ -642,7 +691,19 @@ static void test_unigram_by_hand(void **state)
 
 static void test_wordpiece_by_hand(void **state)
 {
-    static const char *const tokens[] = {"[UNK]", "[CLS]", "[SEP]", U "un", "aff", "able", U "a", U ",", "b", U "a" "b", U "中", NULL};
+    static const char *const tokens[] = {"[UNK]",
+                                         "[CLS]",
+                                         "[SEP]",
+                                         U "un",
+                                         "aff",
+                                         "able",
+                                         U "a",
+                                         U ",",
+                                         "b",
+                                         U "a"
+                                           "b",
+                                         U "中",
+                                         NULL};
     desc d;
     (void)state;
     describe(&d, "bert", "", tokens, NULL);
@@ -662,7 +723,8 @@ static void test_wordpiece_by_hand(void **state)
 
 static void test_raw_bpe(void **state)
 {
-    static const char *const tokens[] = {"<bos>", "a", U, "é", "a" U, "\n\n", "\n", "<0xFF>", "<0xC3>", NULL};
+    static const char *const tokens[] = {"<bos>", "a",  U,        "é",      "a" U,
+                                         "\n\n",  "\n", "<0xFF>", "<0xC3>", NULL};
     static const char *const merges[] = {"a " U, NULL};
     desc d;
     (void)state;
@@ -677,7 +739,8 @@ static void test_raw_bpe(void **state)
     lar_tokenizer_free(t);
 }
 
-/* ---- hostile descriptions ---------------------------------------------------------------------------- */
+/* ---- hostile descriptions
+ * ---------------------------------------------------------------------------- */
 
 static void refuse(const lar_vocab *v, lar_status want, const char *word)
 {
@@ -733,7 +796,17 @@ static void test_refused(void **state)
 
 static void test_endured(void **state)
 {
-    static const char *const tokens[] = {"", "a", "a", "", "b", "\xff\xfe", "<0xZZ>", "ab", "\xc4\xa0" "a", NULL};
+    static const char *const tokens[] = {"",
+                                         "a",
+                                         "a",
+                                         "",
+                                         "b",
+                                         "\xff\xfe",
+                                         "<0xZZ>",
+                                         "ab",
+                                         "\xc4\xa0"
+                                         "a",
+                                         NULL};
     static const char *const merges[] = {"a b", "a b", "x y", "b zz", "a a", NULL};
     desc d;
     (void)state;
@@ -742,7 +815,8 @@ static void test_endured(void **state)
         d.types[i] = (int32_t)(i % 2 ? 1 : 0x7fffffff - (int32_t)i);
     d.v.pad = 12345; /* nothing stands on it */
     lar_tokenizer *t = make(&d.v);
-    EXPECT(t, "ab a", 0, 7, 8);      /* the first of equal spellings; bytes without a token are left out */
+    EXPECT(t, "ab a", 0, 7,
+           8); /* the first of equal spellings; bytes without a token are left out */
     expect(t, "zz", 0, NULL, 0);
     lar_tokenizer_free(t);
 }
@@ -769,7 +843,8 @@ static void test_bad_pattern(void **state)
 
 static void test_no_memory(void **state)
 {
-    static const char *const paths[] = {DATA "bpe.gguf", DATA "spm.gguf", DATA "unigram.gguf", DATA "wordpiece.gguf"};
+    static const char *const paths[] = {DATA "bpe.gguf", DATA "spm.gguf", DATA "unigram.gguf",
+                                        DATA "wordpiece.gguf"};
     (void)state;
     if (!oom_linked()) {
         print_message("[  SKIPPED ] allocations cannot be made to fail in this build\n");
@@ -785,7 +860,8 @@ static void test_no_memory(void **state)
             oom_fail_at(n);
             lar_status st = lar_tokenizer_new(&v.f.vocab, &t, &e);
             if (st == LAR_OK)
-                st = lar_tokenizer_encode(t, "Hello <|im_end|> w\xff\xc3rld 123", 26, LAR_TOK_SPECIAL | LAR_TOK_BOS, &ids, &e);
+                st = lar_tokenizer_encode(t, "Hello <|im_end|> w\xff\xc3rld 123", 26,
+                                          LAR_TOK_SPECIAL | LAR_TOK_BOS, &ids, &e);
             if (st == LAR_OK) {
                 b = decode(t, &ids, true, false);
                 st = b.oom ? LAR_ENOMEM : LAR_OK;
@@ -809,12 +885,15 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shared_vocab), cmocka_unit_test(test_bpe_patterns), cmocka_unit_test(test_other_goldens),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_pathological), cmocka_unit_test(test_streaming),
-        cmocka_unit_test(test_replacement), cmocka_unit_test(test_clean_spaces), cmocka_unit_test(test_special),
-        cmocka_unit_test(test_no_types), cmocka_unit_test(test_known_ends), cmocka_unit_test(test_spm_by_hand),
-        cmocka_unit_test(test_unigram_by_hand), cmocka_unit_test(test_wordpiece_by_hand), cmocka_unit_test(test_raw_bpe),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_endured), cmocka_unit_test(test_bad_pattern),
+        cmocka_unit_test(test_shared_vocab),    cmocka_unit_test(test_bpe_patterns),
+        cmocka_unit_test(test_other_goldens),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_pathological),    cmocka_unit_test(test_streaming),
+        cmocka_unit_test(test_replacement),     cmocka_unit_test(test_clean_spaces),
+        cmocka_unit_test(test_special),         cmocka_unit_test(test_no_types),
+        cmocka_unit_test(test_known_ends),      cmocka_unit_test(test_spm_by_hand),
+        cmocka_unit_test(test_unigram_by_hand), cmocka_unit_test(test_wordpiece_by_hand),
+        cmocka_unit_test(test_raw_bpe),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_endured),         cmocka_unit_test(test_bad_pattern),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /*
- * vocab.c - tokenizer.ggml.* of a GGUF file to a lar_vocab. Depends on format/gguf.h, text/tokenizer.h.
+ * vocab.c - tokenizer.ggml.* of a GGUF file to a lar_vocab. Depends on format/gguf.h,
+ * text/tokenizer.h.
  */
 #include "tasks/vocab.h"
 #include <string.h>
@@ -17,10 +18,15 @@ static lar_status get_ids(const lar_gguf *g, lar_vocab *v, lar_err *e)
     const struct {
         const char *key;
         int32_t *out;
-    } ids[] = {{KEY "bos_token_id", &v->bos}, {KEY "eos_token_id", &v->eos}, {KEY "eot_token_id", &v->eot},
-               {KEY "eom_token_id", &v->eom}, {KEY "unknown_token_id", &v->unk},
+    } ids[] = {{KEY "bos_token_id", &v->bos},
+               {KEY "eos_token_id", &v->eos},
+               {KEY "eot_token_id", &v->eot},
+               {KEY "eom_token_id", &v->eom},
+               {KEY "unknown_token_id", &v->unk},
                {KEY "seperator_token_id", &v->sep}, /* sic: the format has it so */
-               {KEY "padding_token_id", &v->pad}, {KEY "cls_token_id", &v->cls}, {KEY "mask_token_id", &v->mask}};
+               {KEY "padding_token_id", &v->pad},
+               {KEY "cls_token_id", &v->cls},
+               {KEY "mask_token_id", &v->mask}};
     for (size_t i = 0; i < LAR_LEN(ids); i++) {
         const lar_gguf_kv *kv = lar_gguf_find(g, ids[i].key);
         uint32_t id = UINT32_MAX;
@@ -42,11 +48,15 @@ static lar_status get_flags(const lar_gguf *g, lar_vocab *v, lar_err *e)
     const struct {
         const char *key;
         int8_t *out;
-    } flags[] = {{KEY "add_bos_token", &v->add_bos}, {KEY "add_eos_token", &v->add_eos},
-                 {KEY "add_sep_token", &v->add_sep}, {KEY "add_space_prefix", &v->add_space_prefix},
+    } flags[] = {{KEY "add_bos_token", &v->add_bos},
+                 {KEY "add_eos_token", &v->add_eos},
+                 {KEY "add_sep_token", &v->add_sep},
+                 {KEY "add_space_prefix", &v->add_space_prefix},
                  {KEY "remove_extra_whitespaces", &v->remove_extra_whitespaces},
-                 {KEY "escape_whitespaces", &v->escape_whitespaces}, {KEY "ignore_merges", &v->ignore_merges},
-                 {KEY "clean_spaces", &v->clean_spaces}, {KEY "normalizer.lowercase", &v->lowercase},
+                 {KEY "escape_whitespaces", &v->escape_whitespaces},
+                 {KEY "ignore_merges", &v->ignore_merges},
+                 {KEY "clean_spaces", &v->clean_spaces},
+                 {KEY "normalizer.lowercase", &v->lowercase},
                  {KEY "normalizer.strip_accents", &v->strip_accents}};
     for (size_t i = 0; i < LAR_LEN(flags); i++) {
         bool on = false;
@@ -60,7 +70,9 @@ static lar_status get_flags(const lar_gguf *g, lar_vocab *v, lar_err *e)
 
 static lar_status check_count(const char *key, size_t n, size_t want, lar_err *e)
 {
-    return n == 0 || n == want ? LAR_OK : lar_fail(e, LAR_EFORMAT, "%s: %zu entries for %zu tokens", key, n, want);
+    return n == 0 || n == want
+               ? LAR_OK
+               : lar_fail(e, LAR_EFORMAT, "%s: %zu entries for %zu tokens", key, n, want);
 }
 
 static lar_status get_charsmap(const lar_gguf *g, lar_vocab *v, lar_err *e)
@@ -70,7 +82,8 @@ static lar_status get_charsmap(const lar_gguf *g, lar_vocab *v, lar_err *e)
     if (!kv)
         return LAR_OK;
     if (kv->type != LAR_GGUF_ARRAY || (kv->elem != LAR_GGUF_U8 && kv->elem != LAR_GGUF_I8))
-        return lar_fail(e, LAR_EFORMAT, "%s: %s, want an array of bytes", key, lar_gguf_type_name(kv->type));
+        return lar_fail(e, LAR_EFORMAT, "%s: %s, want an array of bytes", key,
+                        lar_gguf_type_name(kv->type));
     v->charsmap = kv->data;
     v->charsmap_bytes = (size_t)kv->count;
     return LAR_OK;

@@ -1,6 +1,6 @@
 /*
- * vocab.h - the tokenizer of a GGUF file: reads its tokenizer.ggml.* keys. The texts stay in the file's mapping,
- * so the lar_gguf must outlive the result.
+ * vocab.h - the tokenizer of a GGUF file: reads its tokenizer.ggml.* keys. The texts stay in the
+ * file's mapping, so the lar_gguf must outlive the result.
  */
 #ifndef LAR_VOCAB_H
 #define LAR_VOCAB_H
@@ -10,7 +10,7 @@
 /* The tokenizer and the arrays that it stands on. */
 typedef struct lar_vocab_file {
     lar_tokenizer *tok;
-    lar_vocab vocab;      /* as the file has it */
+    lar_vocab vocab; /* as the file has it */
     lar_str *tokens, *merges;
     float *scores;
     int32_t *types;

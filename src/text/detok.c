@@ -1,6 +1,7 @@
 /*
- * detok.c - token ids back to text, one at a time: the spelling of tokens undone, the space that SentencePiece
- * put at the start taken away, characters held back until they are whole. Depends on base, tok_part.h.
+ * detok.c - token ids back to text, one at a time: the spelling of tokens undone, the space that
+ * SentencePiece put at the start taken away, characters held back until they are whole. Depends on
+ * base, tok_part.h.
  */
 #include "text/tok_part.h"
 #include <string.h>
@@ -14,12 +15,13 @@ void lar_detok_init(lar_detok *d, const lar_tokenizer *t, bool special)
     d->special = special;
 }
 
-/* ---- clean_spaces: BERT's way of writing, with the space before a mark taken away ----------------- */
+/* ---- clean_spaces: BERT's way of writing, with the space before a mark taken away
+ * ----------------- */
 
 static const struct {
     const char *from, *to;
-} cleaned[] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
-               {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+} cleaned[] = {{" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+               {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
 
 static void put_clean(lar_detok *d, char c, lar_buf *out)
 {
@@ -44,7 +46,8 @@ static void put_clean(lar_detok *d, char c, lar_buf *out)
     }
 }
 
-/* ---- whole characters --------------------------------------------------------------------------------- */
+/* ---- whole characters
+ * --------------------------------------------------------------------------------- */
 
 static void put_text(lar_detok *d, const char *p, size_t n, lar_buf *out)
 {
@@ -74,7 +77,8 @@ static void put_bytes(lar_detok *d, const char *p, size_t n, lar_buf *out)
 {
     if (n == 0)
         return;
-    if (!d->started && (d->t->v.add_space_prefix || d->t->def == &lar__tok_wordpiece) && *p == ' ') {
+    if (!d->started && (d->t->v.add_space_prefix || d->t->def == &lar__tok_wordpiece) &&
+        *p == ' ') {
         p++;
         n--;
     }
@@ -85,7 +89,8 @@ static void put_bytes(lar_detok *d, const char *p, size_t n, lar_buf *out)
         put_byte(d, p[i], out);
 }
 
-/* ---- spellings ------------------------------------------------------------------------------------------ */
+/* ---- spellings
+ * ------------------------------------------------------------------------------------------ */
 
 static void put_byte_level(lar_detok *d, lar_str s, lar_buf *out)
 {

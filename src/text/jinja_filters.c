@@ -416,8 +416,6 @@ static bool f_reverse(jr *r, jv in, const jargs *a, jv *out)
     gen(r, JI_REVERSED, in, a, &it);
     if (in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT || in.t == JV_RANGE || in.t == JV_VIEW)
         return lar__jv_gen(r, &it, out);
-    if (in.t == JV_UNDEF)
-        return lar__jundef_use(r, in);
     if (!lar__jv_to_list(r, in, out))
         return false;
     jlist *l = out->u.l;
@@ -448,8 +446,6 @@ static bool f_last(jr *r, jv in, const jargs *a, jv *out)
         return false;
     if (in.t == JV_ITER || in.t == JV_NS)
         return lar__jfail(r, "last: a %s cannot be reversed", lar__jtype_name[in.t]);
-    if (in.t == JV_UNDEF)
-        return lar__jundef_use(r, in);
     if (in.t == JV_STR && in.u.s->n)
         return lar__jgetitem(r, in, lar__jv_int(-1), out);
     if (!lar__jv_to_list(r, in, &l))
@@ -792,7 +788,8 @@ static bool f_truncate(jr *r, jv in, const jargs *a, jv *out)
     bool kill;
     jv dots, head, parts;
     BIND("truncate", 0, "length", "killwords", "end", "leeway");
-    if (!want_str(r, "truncate", in, &s) || !opt_int(r, v[0], "truncate", 255, &length) ||
+    int64_t len;
+    if (!lar__jv_len(r, in, &len) || !opt_int(r, v[0], "truncate", 255, &length) ||
         !flag(r, v[1], false, &kill) || !lar__jv_z(r, "...", &dots) ||
         !want_str(r, "truncate: end", v[2].t == JV_MISSING ? dots : v[2], &end))
         return false;
@@ -804,8 +801,10 @@ static bool f_truncate(jr *r, jv in, const jargs *a, jv *out)
     if (leeway < 0)
         return lar__jfail(r, "truncate: expected leeway >= 0, got %lld", (long long)leeway);
     *out = in;
-    if (length > INT64_MAX - leeway || (int64_t)s->len <= length + leeway)
+    if (length > INT64_MAX - leeway || len <= length + leeway)
         return true;
+    if (!want_str(r, "truncate", in, &s))
+        return false;
     jv part[3] = {lar__jv_none(), lar__jv_int(length - (int64_t)end->len), lar__jv_none()};
     static const jstr space = {" ", 1, 1, false};
     if (!lar__jslice(r, in, part, &head))

@@ -805,8 +805,8 @@ bool lar__jiter_next(jr *r, jiter *it, jv *out, bool *done)
         if (*done)
             return true;
         int k = lar_utf8_decode(s->p + it->pos, s->n - it->pos, NULL);
-        it->pos += (size_t)LAR_MAX(k, 1);
-        return lar__jv_sub(r, s, it->pos - (size_t)LAR_MAX(k, 1), (size_t)LAR_MAX(k, 1), out);
+        it->pos += (size_t)LAR_MAX(k, 1); /* the characters of a Markup are plain */
+        return lar__jv_text(r, s->p + it->pos - (size_t)LAR_MAX(k, 1), (size_t)LAR_MAX(k, 1), false, out);
     }
     case JI_DICT: {
         const jdict *d = it->src.u.d;

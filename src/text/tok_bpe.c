@@ -1,8 +1,8 @@
 /*
- * tok_bpe.c - byte-pair encoding by a list of merges: byte-level ("gpt2" in GGUF) or over UTF-8 characters with
- * byte tokens for the rest ("gemma4" and a few pre-tokenizers). Words are cut by the pre-tokenizer; in each,
- * the pair that stands earliest in the list of merges is merged, the leftmost first, until none is left.
- * Depends on base, tok_part.h.
+ * tok_bpe.c - byte-pair encoding by a list of merges: byte-level ("gpt2" in GGUF) or over UTF-8
+ * characters with byte tokens for the rest ("gemma4" and a few pre-tokenizers). Words are cut by
+ * the pre-tokenizer; in each, the pair that stands earliest in the list of merges is merged, the
+ * leftmost first, until none is left. Depends on base, tok_part.h.
  */
 #include "text/tok_part.h"
 #include <string.h>
@@ -11,7 +11,7 @@
 #define SHORT_WORD 32
 
 typedef struct bpe_merge {
-    uint64_t key;         /* (left id << 32 | right id) + 1; 0: empty */
+    uint64_t key; /* (left id << 32 | right id) + 1; 0: empty */
     uint32_t rank;
     int32_t id;
 } bpe_merge;
@@ -63,8 +63,8 @@ static bool is_concat(lar_str s, lar_str a, lar_str b)
 }
 
 /* Most lists make tokens in the order of their ids, so the next id is tried before the table. */
-static lar_status find_concat(const lar_tokenizer *t, lar_str a, lar_str b, int32_t guess, lar_buf *tmp, int32_t *id,
-                              lar_err *e)
+static lar_status find_concat(const lar_tokenizer *t, lar_str a, lar_str b, int32_t guess,
+                              lar_buf *tmp, int32_t *id, lar_err *e)
 {
     *id = guess;
     if (guess >= 0 && (size_t)guess < t->v.n_tokens && is_concat(t->v.tokens[guess], a, b) &&
@@ -79,13 +79,17 @@ static lar_status find_concat(const lar_tokenizer *t, lar_str a, lar_str b, int3
     return LAR_OK;
 }
 
-/* A merge whose parts or result are no tokens of plain text (a control token among them) can never apply. */
-static lar_status add_merge(lar_tokenizer *t, bpe *b, size_t i, int32_t *guess, lar_buf *tmp, lar_err *e)
+/* A merge whose parts or result are no tokens of plain text (a control token among them) can never
+ * apply. */
+static lar_status add_merge(lar_tokenizer *t, bpe *b, size_t i, int32_t *guess, lar_buf *tmp,
+                            lar_err *e)
 {
     lar_str l, r;
     if (!split_merge(t->v.merges[i], &l, &r))
-        return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.merges[%zu]: \"%.*s\", want two parts with a space between",
-                        i, (int)LAR_MIN(t->v.merges[i].n, 40), t->v.merges[i].p ? t->v.merges[i].p : "");
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokenizer.ggml.merges[%zu]: \"%.*s\", want two parts with a space between",
+                        i, (int)LAR_MIN(t->v.merges[i].n, 40),
+                        t->v.merges[i].p ? t->v.merges[i].p : "");
     int32_t left = lar__tok_find_plain(t, l.p, l.n), right = lar__tok_find_plain(t, r.p, r.n);
     if (left < 0 || right < 0)
         return LAR_OK;
@@ -100,7 +104,8 @@ static lar_status add_merge(lar_tokenizer *t, bpe *b, size_t i, int32_t *guess, 
         if (b->merge[s].key == key)
             return LAR_OK; /* the first counts */
         if (++probe > 4096)
-            return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.merges: more than 4096 collide at merge %zu", i);
+            return lar_fail(e, LAR_EFORMAT,
+                            "tokenizer.ggml.merges: more than 4096 collide at merge %zu", i);
     }
     b->merge[s] = (bpe_merge){.key = key, .rank = (uint32_t)i, .id = id};
     return LAR_OK;
@@ -137,7 +142,8 @@ static lar_status bpe_init(lar_tokenizer *t, lar_err *e)
     return st;
 }
 
-/* ---- one word ------------------------------------------------------------------------------------- */
+/* ---- one word
+ * ------------------------------------------------------------------------------------- */
 
 static void rank_pair(const bpe *b, bpe_word *w, int i)
 {
@@ -148,12 +154,14 @@ static void rank_pair(const bpe *b, bpe_word *w, int i)
     w->to[i] = m ? m->id : -1;
 }
 
-static lar_status put(const lar_tokenizer *t, lar_tok_run *r, int32_t id, const char *p, size_t n, lar_err *e)
+static lar_status put(const lar_tokenizer *t, lar_tok_run *r, int32_t id, const char *p, size_t n,
+                      lar_err *e)
 {
     return id >= 0 ? lar_ids_add(r->ids, id, e) : lar__tok_put_bytes(t, r, p, n, true, e);
 }
 
-static lar_status short_word(const lar_tokenizer *t, lar_tok_run *r, bpe_word *w, const char *text, lar_err *e)
+static lar_status short_word(const lar_tokenizer *t, lar_tok_run *r, bpe_word *w, const char *text,
+                             lar_err *e)
 {
     const bpe *b = t->impl;
     for (int i = 0; i < w->n; i++)
@@ -205,26 +213,26 @@ static size_t first_symbol(const lar_tokenizer *t, const char *p, size_t n, int3
 }
 
 /* The token that a whole word is, or -1. */
-static int32_t whole_word(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n)
+static int32_t whole_word(const lar_tokenizer *t, const char *p, size_t n)
 {
     if (n > LAR_TOK_MAX_MATCH)
         return -1;
     if (!t->byte_level)
         return lar__tok_find_plain(t, p, n);
     char buf[2 * LAR_TOK_MAX_MATCH + 4], *q = buf;
-    (void)r;
     for (size_t i = 0; i < n; i++)
         q += lar_utf8_encode(t->byte_char[(uint8_t)p[i]], q);
     return lar__tok_find_plain(t, buf, (size_t)(q - buf));
 }
 
-static lar_status encode_word(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status encode_word(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                              lar_err *e)
 {
     bpe_word w;
     size_t i = 0;
     bool newlines = !t->byte_level && p[0] == '\n'; /* Gemma 4 has runs of newlines as tokens */
     if (t->v.ignore_merges || newlines) {
-        int32_t id = whole_word(t, r, p, n);
+        int32_t id = whole_word(t, p, n);
         if (id >= 0)
             return lar_ids_add(r->ids, id, e);
     }
@@ -249,7 +257,8 @@ static lar_status encode_word(const lar_tokenizer *t, lar_tok_run *r, const char
     return LAR_OK;
 }
 
-static lar_status bpe_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status bpe_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                             lar_err *e)
 {
     if (t->v.escape_whitespaces) {
         lar_buf_clear(&r->text);
@@ -269,14 +278,38 @@ static lar_status bpe_encode(const lar_tokenizer *t, lar_tok_run *r, const char 
 }
 
 const lar_tok_def lar__tok_bpe = {
-    .model = "gpt2", .bos = 0, .eos = 0, .sep = 0, .space_prefix = 0, .clean_spaces = 0,
-    .byte_level = true, .pretokenizes = true,
-    .id_bos = -1, .id_eos = -1, .id_unk = -1, .id_sep = -1, .id_pad = -1,
-    .init = bpe_init, .free = bpe_free, .encode = bpe_encode,
+    .model = "gpt2",
+    .bos = 0,
+    .eos = 0,
+    .sep = 0,
+    .space_prefix = 0,
+    .clean_spaces = 0,
+    .byte_level = true,
+    .pretokenizes = true,
+    .id_bos = -1,
+    .id_eos = -1,
+    .id_unk = -1,
+    .id_sep = -1,
+    .id_pad = -1,
+    .init = bpe_init,
+    .free = bpe_free,
+    .encode = bpe_encode,
 };
 const lar_tok_def lar__tok_gemma4 = {
-    .model = "gemma4", .bos = 1, .eos = 0, .sep = 0, .space_prefix = 0, .clean_spaces = 0,
-    .byte_level = true, .pretokenizes = true,
-    .id_bos = -1, .id_eos = -1, .id_unk = -1, .id_sep = -1, .id_pad = -1,
-    .init = bpe_init, .free = bpe_free, .encode = bpe_encode,
+    .model = "gemma4",
+    .bos = 1,
+    .eos = 0,
+    .sep = 0,
+    .space_prefix = 0,
+    .clean_spaces = 0,
+    .byte_level = true,
+    .pretokenizes = true,
+    .id_bos = -1,
+    .id_eos = -1,
+    .id_unk = -1,
+    .id_sep = -1,
+    .id_pad = -1,
+    .init = bpe_init,
+    .free = bpe_free,
+    .encode = bpe_encode,
 };

@@ -1,6 +1,7 @@
 /*
- * tok_merge.c - the queue that both kinds of byte-pair encoding merge by: always the neighbours with the lowest
- * order, the leftmost of equals. O(n log n) for any text. Depends on base, tok_part.h.
+ * tok_merge.c - the queue that both kinds of byte-pair encoding merge by: always the neighbours
+ * with the lowest order, the leftmost of equals. O(n log n) for any text. Depends on base,
+ * tok_part.h.
  */
 #include "text/tok_part.h"
 #include <string.h>
@@ -9,7 +10,8 @@ lar_status lar__tok_sym(lar_tok_run *r, size_t off, size_t len, int32_t id, lar_
 {
     if (off + len > INT32_MAX)
         return lar_fail(e, LAR_EARG, "text: a word of more than 2 GiB");
-    if (r->n_sym == r->cap_sym && !lar_grow((void **)&r->sym, &r->cap_sym, r->n_sym + 1, sizeof *r->sym))
+    if (r->n_sym == r->cap_sym &&
+        !lar_grow((void **)&r->sym, &r->cap_sym, r->n_sym + 1, sizeof *r->sym))
         return lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu symbols", r->n_sym);
     lar_sym *s = &r->sym[r->n_sym];
     *s = (lar_sym){.off = (uint32_t)off, .len = (uint32_t)len, .id = id, .next = -1};
@@ -46,8 +48,8 @@ static lar_pair pop(lar_tok_run *r)
     return top;
 }
 
-static lar_status offer(const lar_tokenizer *t, lar_tok_run *r, const char *text, lar_pair_fn *pair, int32_t left,
-                        lar_err *e)
+static lar_status offer(const lar_tokenizer *t, lar_tok_run *r, const char *text, lar_pair_fn *pair,
+                        int32_t left, lar_err *e)
 {
     if (left < 0 || r->sym[left].next < 0)
         return LAR_OK;
@@ -57,14 +59,15 @@ static lar_status offer(const lar_tokenizer *t, lar_tok_run *r, const char *text
     if (!pair(t, text, a, b, &order, &p.id))
         return LAR_OK;
     p.key = (uint64_t)order << 32 | (uint32_t)left;
-    if (r->n_heap == r->cap_heap && !lar_grow((void **)&r->heap, &r->cap_heap, r->n_heap + 1, sizeof *r->heap))
+    if (r->n_heap == r->cap_heap &&
+        !lar_grow((void **)&r->heap, &r->cap_heap, r->n_heap + 1, sizeof *r->heap))
         return lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu pairs", r->n_heap);
     push(r, p);
     return LAR_OK;
 }
 
-lar_status lar__tok_merge(const lar_tokenizer *t, lar_tok_run *r, const char *text, lar_pair_fn *pair,
-                          lar_err *e)
+lar_status lar__tok_merge(const lar_tokenizer *t, lar_tok_run *r, const char *text,
+                          lar_pair_fn *pair, lar_err *e)
 {
     r->n_heap = 0;
     for (size_t i = 0; i + 1 < r->n_sym; i++)
@@ -88,8 +91,8 @@ lar_status lar__tok_merge(const lar_tokenizer *t, lar_tok_run *r, const char *te
     return LAR_OK;
 }
 
-lar_status lar__tok_put_bytes(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, bool unk,
-                              lar_err *e)
+lar_status lar__tok_put_bytes(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                              bool unk, lar_err *e)
 {
     bool missing = false;
     for (size_t i = 0; i < n; i++) {

@@ -1,11 +1,13 @@
 /*
- * tok_spm.c - SentencePiece byte-pair encoding ("llama" in GGUF): characters are merged into the token with the
- * highest score, the leftmost of equals; what is no token becomes byte tokens. Depends on base, tok_part.h.
+ * tok_spm.c - SentencePiece byte-pair encoding ("llama" in GGUF): characters are merged into the
+ * token with the highest score, the leftmost of equals; what is no token becomes byte tokens.
+ * Depends on base, tok_part.h.
  */
 #include "text/tok_part.h"
 #include <string.h>
 
-/* Higher scores come first; the order of IEEE 754 numbers is that of their bits, once negatives are turned. */
+/* Higher scores come first; the order of IEEE 754 numbers is that of their bits, once negatives are
+ * turned. */
 static uint32_t order_of(float score)
 {
     uint32_t u;
@@ -46,7 +48,8 @@ static lar_status put_symbols(const lar_tokenizer *t, lar_tok_run *r, const char
     return LAR_OK;
 }
 
-static lar_status spm_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status spm_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                             lar_err *e)
 {
     lar_buf_clear(&r->text);
     if (r->fresh && t->v.add_space_prefix)
@@ -71,7 +74,16 @@ static lar_status spm_encode(const lar_tokenizer *t, lar_tok_run *r, const char 
 }
 
 const lar_tok_def lar__tok_spm = {
-    .model = "llama", .bos = 1, .eos = 0, .sep = 0, .space_prefix = 1, .clean_spaces = 0,
-    .id_bos = 1, .id_eos = 2, .id_unk = 0, .id_sep = -1, .id_pad = -1,
+    .model = "llama",
+    .bos = 1,
+    .eos = 0,
+    .sep = 0,
+    .space_prefix = 1,
+    .clean_spaces = 0,
+    .id_bos = 1,
+    .id_eos = 2,
+    .id_unk = 0,
+    .id_sep = -1,
+    .id_pad = -1,
     .encode = spm_encode,
 };

@@ -1,16 +1,19 @@
 /*
- * tok_table.c - tokens by their text: one hash table over the whole vocabulary, tries for what is searched in
- * running text, and what the types and spellings of tokens mean. Depends on base, tok_part.h.
+ * tok_table.c - tokens by their text: one hash table over the whole vocabulary, tries for what is
+ * searched in running text, and what the types and spellings of tokens mean. Depends on base,
+ * tok_part.h.
  */
 #include "text/tok_part.h"
 #include <string.h>
 
-/* Honest vocabularies stay below 100 at the load factor of one half; a file made to collide is refused. */
+/* Honest vocabularies stay below 100 at the load factor of one half; a file made to collide is
+ * refused. */
 #define MAX_PROBE 1024
 /* Nodes of a trie: a node and a byte are one 32-bit key. */
 #define MAX_NODES ((size_t)1 << 24)
 
-/* ---- by text ------------------------------------------------------------------------------------- */
+/* ---- by text
+ * ------------------------------------------------------------------------------------- */
 
 static uint64_t hash_text(const char *p, size_t n)
 {
@@ -73,13 +76,15 @@ static lar_status insert(lar_tokenizer *t, int32_t id, lar_err *e)
             (lar__tok_plain(t, other) || !lar__tok_plain(t, id)))
             return LAR_OK;
         if (++probe > MAX_PROBE)
-            return lar_fail(e, LAR_EFORMAT, "tokens: more than %d collide at token %d", MAX_PROBE, (int)id);
+            return lar_fail(e, LAR_EFORMAT, "tokens: more than %d collide at token %d", MAX_PROBE,
+                            (int)id);
     }
     t->slot[i] = (lar_tok_slot){.id1 = (uint32_t)id + 1, .tag = tag};
     return LAR_OK;
 }
 
-/* ---- tries ---------------------------------------------------------------------------------------- */
+/* ---- tries
+ * ---------------------------------------------------------------------------------------- */
 
 static inline size_t edge_slot(const lar_trie *t, uint32_t key)
 {
@@ -108,7 +113,8 @@ static void put_edge(lar_trie *t, lar_trie_edge edge)
 static lar_status trie_room(lar_trie *t, lar_err *e)
 {
     if (t->n_node >= MAX_NODES)
-        return lar_fail(e, LAR_EFORMAT, "tokens: their texts are longer than this tokenizer can index");
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokens: their texts are longer than this tokenizer can index");
     if (!lar_grow((void **)&t->id, &t->cap_node, t->n_node + 2, sizeof *t->id))
         return lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu nodes", t->n_node);
     if (t->n_node == 0)
@@ -176,14 +182,32 @@ void lar__trie_free(lar_trie *t)
     memset(t, 0, sizeof *t);
 }
 
-/* ---- what tokens are ------------------------------------------------------------------------------- */
+/* ---- what tokens are
+ * ------------------------------------------------------------------------------- */
 
 /* Spellings that end an answer, as files of the field have them, whatever else the file says. */
-static const char *const end_names[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
-    "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
-    "<｜end▁of▁sentence｜>", "[e~["};
+static const char *const end_names[] = {"<|eot_id|>",
+                                        "<|im_end|>",
+                                        "<|end|>",
+                                        "<|return|>",
+                                        "<|call|>",
+                                        "<|flush|>",
+                                        "<|calls|>",
+                                        "<end_of_turn>",
+                                        "<|endoftext|>",
+                                        "</s>",
+                                        "<|eom_id|>",
+                                        "<EOT>",
+                                        "_<EOT>",
+                                        "[EOT]",
+                                        "[EOS]",
+                                        "<|end_of_text|>",
+                                        "<end_of_utterance>",
+                                        "<eos>",
+                                        "<turn|>",
+                                        "<|tool_response>",
+                                        "<｜end▁of▁sentence｜>",
+                                        "[e~["};
 
 static bool special_type(int type)
 {
@@ -212,7 +236,8 @@ static void mark_ends(lar_tokenizer *t)
     /* Harmony and Solar end a message, not the turn, with <|end|>; Gemma 4 has </s> as HTML. */
     int32_t end = find_special(t, "<|end|>");
     bool calls = find_special(t, "<|call|>") >= 0 || find_special(t, "<|calls|>") >= 0;
-    if (end >= 0 && calls && (find_special(t, "<|return|>") >= 0 || find_special(t, "<|flush|>") >= 0))
+    if (end >= 0 && calls &&
+        (find_special(t, "<|return|>") >= 0 || find_special(t, "<|flush|>") >= 0))
         t->attr[end] &= (uint8_t)~LAR_ATTR_END;
     int32_t s = find_special(t, "</s>");
     if (s >= 0 && find_special(t, "<|tool_response>") >= 0)
@@ -234,8 +259,10 @@ int lar__tok_byte_value(lar_str s)
         return -1;
     for (int i = 3; i < 5; i++) {
         char c = s.p[i];
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10
-              : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                       : -1;
         if (d < 0)
             return -1;
         v = v * 16 + d;
@@ -250,13 +277,14 @@ static void set_types(lar_tokenizer *t)
         int type = v->types ? v->types[i] : LAR_TOKEN_NORMAL;
         if (!v->types && !t->byte_level && lar__tok_byte_value(v->tokens[i]) >= 0)
             type = LAR_TOKEN_BYTE;
-        t->attr[i] = type >= LAR_TOKEN_NORMAL && type <= LAR_TOKEN_BYTE ? (uint8_t)type
-                                                                        : LAR_TOKEN_NORMAL;
+        t->attr[i] =
+            type >= LAR_TOKEN_NORMAL && type <= LAR_TOKEN_BYTE ? (uint8_t)type : LAR_TOKEN_NORMAL;
     }
     if (v->types)
         return;
     /* A file without types at least names some tokens. */
-    const int32_t named[] = {v->bos, v->eos, v->eot, v->eom, v->unk, v->sep, v->pad, v->cls, v->mask};
+    const int32_t named[] = {v->bos, v->eos, v->eot, v->eom, v->unk,
+                             v->sep, v->pad, v->cls, v->mask};
     for (size_t i = 0; i < LAR_LEN(named); i++)
         if (named[i] >= 0)
             set_type(t, named[i], LAR_TOKEN_CONTROL);
@@ -281,7 +309,9 @@ static void set_byte_ids(lar_tokenizer *t)
         t->byte_id[b] = -1;
     if (!t->byte_level)
         for (size_t i = 0; i < t->v.n_tokens; i++) {
-            int b = lar__tok_type(t, (int32_t)i) == LAR_TOKEN_BYTE ? lar__tok_byte_value(t->v.tokens[i]) : -1;
+            int b = lar__tok_type(t, (int32_t)i) == LAR_TOKEN_BYTE
+                        ? lar__tok_byte_value(t->v.tokens[i])
+                        : -1;
             if (b >= 0 && t->byte_id[b] < 0)
                 t->byte_id[b] = (int32_t)i;
         }

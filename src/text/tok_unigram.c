@@ -1,11 +1,13 @@
 /*
- * tok_unigram.c - SentencePiece unigram ("t5" in GGUF): the text is normalized by the file's character map, then
- * cut so that the sum of the tokens' log probabilities is the highest (Viterbi). Depends on base, tok_part.h.
+ * tok_unigram.c - SentencePiece unigram ("t5" in GGUF): the text is normalized by the file's
+ * character map, then cut so that the sum of the tokens' log probabilities is the highest
+ * (Viterbi). Depends on base, tok_part.h.
  *
- * The character map (SentencePiece's precompiled_charsmap): a u32 with the bytes of a double array that follows,
- * then NUL-terminated replacements. A unit of the array: bits 0-7 the label (bit 31 marks a value), bit 8 says
- * that a value hangs at the node, bits 10-30 the offset to the children, times 256 if bit 9 is set (the format
- * of Darts-clone). The longest prefix of the text with a value is replaced.
+ * The character map (SentencePiece's precompiled_charsmap): a u32 with the bytes of a double array
+ * that follows, then NUL-terminated replacements. A unit of the array: bits 0-7 the label (bit 31
+ * marks a value), bit 8 says that a value hangs at the node, bits 10-30 the offset to the children,
+ * times 256 if bit 9 is set (the format of Darts-clone). The longest prefix of the text with a
+ * value is replaced.
  */
 #include "text/tok_part.h"
 #include <float.h>
@@ -16,19 +18,19 @@
 
 typedef struct unigram {
     lar_trie trie;
-    double unknown;        /* score of a character that is no token */
-    const uint8_t *unit;   /* u32 each, little-endian, unaligned */
+    double unknown;      /* score of a character that is no token */
+    const uint8_t *unit; /* u32 each, little-endian, unaligned */
     size_t n_unit;
-    const char *text;      /* replacements */
+    const char *text; /* replacements */
     size_t n_text;
-    bool bytes;            /* there is a token for every byte */
+    bool bytes; /* there is a token for every byte */
 } unigram;
 
 /* The best way to reach a byte of the text. */
 typedef struct cell {
     double score;
     size_t prev, next;
-    int32_t id;            /* of the token that ends here; -1: an unknown character */
+    int32_t id; /* of the token that ends here; -1: an unknown character */
 } cell;
 
 static void unigram_free(lar_tokenizer *t)
@@ -47,7 +49,8 @@ static lar_status open_charsmap(unigram *u, const lar_vocab *v, lar_err *e)
     size_t n = v->charsmap_bytes;
     uint32_t array = n >= 4 ? lar_u32(v->charsmap) : 0;
     if (n < 4 || array % 4 != 0 || array > n - 4)
-        return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.precompiled_charsmap: an array of %u bytes in %zu bytes",
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokenizer.ggml.precompiled_charsmap: an array of %u bytes in %zu bytes",
                         (unsigned)array, n);
     u->unit = v->charsmap + 4;
     u->n_unit = array / 4;
@@ -63,7 +66,8 @@ static lar_status unigram_init(lar_tokenizer *t, lar_err *e)
     if (!u)
         return lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory");
     if (!t->v.scores)
-        return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.scores: missing, but a unigram tokenizer needs them");
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokenizer.ggml.scores: missing, but a unigram tokenizer needs them");
     LAR_TRY(open_charsmap(u, &t->v, e));
     for (size_t i = 0; i < t->v.n_tokens; i++) {
         double score = t->v.scores[i];
@@ -81,7 +85,8 @@ static lar_status unigram_init(lar_tokenizer *t, lar_err *e)
     return LAR_OK;
 }
 
-/* ---- normalizing ----------------------------------------------------------------------------------- */
+/* ---- normalizing
+ * ----------------------------------------------------------------------------------- */
 
 /* Bytes of the longest prefix that the map replaces, 0 if none. */
 static size_t map_prefix(const unigram *u, const char *p, size_t n, size_t *value)
@@ -110,7 +115,8 @@ static size_t map_prefix(const unigram *u, const char *p, size_t n, size_t *valu
 }
 
 typedef struct spaces {
-    bool prepend, merge;   /* put one before the first word; runs count as one, those at the ends as none */
+    bool prepend,
+        merge; /* put one before the first word; runs count as one, those at the ends as none */
     bool prepended, in_word;
     const char *as;
 } spaces;
@@ -135,7 +141,8 @@ static void add_normalized(lar_buf *out, spaces *s, const char *p, size_t n)
     }
 }
 
-static lar_status normalize(const lar_tokenizer *t, lar_buf *out, const char *p, size_t n, lar_err *e)
+static lar_status normalize(const lar_tokenizer *t, lar_buf *out, const char *p, size_t n,
+                            lar_err *e)
 {
     const unigram *u = t->impl;
     spaces s = {.prepend = t->v.add_space_prefix == 1, .merge = t->v.remove_extra_whitespaces == 1};
@@ -147,22 +154,32 @@ static lar_status normalize(const lar_tokenizer *t, lar_buf *out, const char *p,
             size_t room = value < u->n_text ? LAR_MIN(u->n_text - value, MAX_REPLACEMENT) : 0;
             const char *end = room ? memchr(u->text + value, 0, room) : NULL;
             if (!end)
-                return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.precompiled_charsmap: a replacement at %zu of %zu "
-                                "bytes has no end", value, u->n_text);
+                return lar_fail(e, LAR_EFORMAT,
+                                "tokenizer.ggml.precompiled_charsmap: a replacement at %zu of %zu "
+                                "bytes has no end",
+                                value, u->n_text);
             add_normalized(out, &s, u->text + value, (size_t)(end - (u->text + value)));
             i += used;
             continue;
         }
         int k = lar_utf8_decode(p + i, n - i, NULL);
-        add_normalized(out, &s, k ? p + i : u->bytes ? p + i : "\xef\xbf\xbd", k ? (size_t)k : u->bytes ? 1 : 3);
+        add_normalized(out, &s,
+                       k          ? p + i
+                       : u->bytes ? p + i
+                                  : "\xef\xbf\xbd",
+                       k          ? (size_t)k
+                       : u->bytes ? 1
+                                  : 3);
         i += k ? (size_t)k : 1;
     }
     if (n && s.prepend && !s.prepended && !s.merge) /* nothing but spaces */
         lar_buf_puts(out, s.as);
-    return out->oom ? lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu bytes of text", n) : LAR_OK;
+    return out->oom ? lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu bytes of text", n)
+                    : LAR_OK;
 }
 
-/* ---- the best cut ------------------------------------------------------------------------------------ */
+/* ---- the best cut
+ * ------------------------------------------------------------------------------------ */
 
 static void reach(cell *to, double score, size_t from, int32_t id)
 {
@@ -201,7 +218,8 @@ static void viterbi(const lar_tokenizer *t, cell *c, const char *p, size_t n)
     }
 }
 
-static lar_status unigram_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status unigram_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                                 lar_err *e)
 {
     const unigram *u = t->impl;
     LAR_TRY(normalize(t, &r->text, p, n, e));
@@ -221,7 +239,8 @@ static lar_status unigram_encode(const lar_tokenizer *t, lar_tok_run *r, const c
         bool unknown = to->id < 0;
         if (unknown && u->bytes)
             LAR_TRY(lar__tok_put_bytes(t, r, p + i, c[i].next - i, false, e));
-        else if (!unknown || (!was_unknown && t->v.unk >= 0)) /* a run of unknown characters is one token */
+        else if (!unknown ||
+                 (!was_unknown && t->v.unk >= 0)) /* a run of unknown characters is one token */
             LAR_TRY(lar_ids_add(r->ids, unknown ? t->v.unk : to->id, e));
         was_unknown = unknown;
     }
@@ -229,7 +248,18 @@ static lar_status unigram_encode(const lar_tokenizer *t, lar_tok_run *r, const c
 }
 
 const lar_tok_def lar__tok_unigram = {
-    .model = "t5", .bos = 0, .eos = 1, .sep = 0, .space_prefix = 0, .clean_spaces = 0,
-    .id_bos = -1, .id_eos = 1, .id_unk = 2, .id_sep = -1, .id_pad = 0,
-    .init = unigram_init, .free = unigram_free, .encode = unigram_encode,
+    .model = "t5",
+    .bos = 0,
+    .eos = 1,
+    .sep = 0,
+    .space_prefix = 0,
+    .clean_spaces = 0,
+    .id_bos = -1,
+    .id_eos = 1,
+    .id_unk = 2,
+    .id_sep = -1,
+    .id_pad = 0,
+    .init = unigram_init,
+    .free = unigram_free,
+    .encode = unigram_encode,
 };

@@ -1,8 +1,9 @@
 /*
- * tok_wordpiece.c - BERT's WordPiece ("bert" in GGUF, where a token that begins a word is spelled with U+2581
- * before it and a continuation bare): text is cleaned, lower-cased and stripped of accents as BERT does, cut at
- * white space, punctuation and CJK, and each word taken apart from the left by the longest tokens; a word that
- * does not come out even is unknown. Depends on base, tok_part.h, utf8proc.
+ * tok_wordpiece.c - BERT's WordPiece ("bert" in GGUF, where a token that begins a word is spelled
+ * with U+2581 before it and a continuation bare): text is cleaned, lower-cased and stripped of
+ * accents as BERT does, cut at white space, punctuation and CJK, and each word taken apart from the
+ * left by the longest tokens; a word that does not come out even is unknown. Depends on base,
+ * tok_part.h, utf8proc.
  */
 #include "text/tok_part.h"
 #include <string.h>
@@ -32,8 +33,9 @@ static lar_status wordpiece_init(lar_tokenizer *t, lar_err *e)
 
 static bool is_cjk(uint32_t c)
 {
-    return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x20000 && c <= 0x2a6df) ||
-           (c >= 0x2a700 && c <= 0x2b73f) || (c >= 0x2b740 && c <= 0x2b81f) ||
+    return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
+           (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b73f) ||
+           (c >= 0x2b740 && c <= 0x2b81f) ||
            (c >= 0x2b920 && c <= 0x2ceaf) || /* as the tokenizers library has it, for 0x2b820 */
            (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
 }
@@ -41,13 +43,15 @@ static bool is_cjk(uint32_t c)
 static bool is_space(uint32_t c)
 {
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return c == '\t' || c == '\n' || c == '\r' || (k >= UTF8PROC_CATEGORY_ZS && k <= UTF8PROC_CATEGORY_ZP);
+    return c == '\t' || c == '\n' || c == '\r' ||
+           (k >= UTF8PROC_CATEGORY_ZS && k <= UTF8PROC_CATEGORY_ZP);
 }
 
 static bool is_punctuation(uint32_t c)
 {
     if (c < 128)
-        return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+        return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
+               (c >= 123 && c <= 126);
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
     return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
 }
@@ -97,7 +101,8 @@ static void add_char(lar_tok_run *r, uint32_t c, size_t *chars)
 }
 
 /* One character after decomposition. */
-static lar_status take(const lar_tokenizer *t, lar_tok_run *r, uint32_t c, size_t *chars, lar_err *e)
+static lar_status take(const lar_tokenizer *t, lar_tok_run *r, uint32_t c, size_t *chars,
+                       lar_err *e)
 {
     if (t->v.strip_accents && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MN)
         return LAR_OK;
@@ -112,7 +117,8 @@ static lar_status take(const lar_tokenizer *t, lar_tok_run *r, uint32_t c, size_
     return end_word(t, r, chars, e);
 }
 
-static lar_status wordpiece_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status wordpiece_encode(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                                   lar_err *e)
 {
     size_t chars = 0;
     lar_buf_clear(&r->text);
@@ -123,7 +129,8 @@ static lar_status wordpiece_encode(const lar_tokenizer *t, lar_tok_run *r, const
         if (!k)
             continue;
         bool space = is_space(c), cjk = is_cjk(c);
-        if (!space && is_dropped(c)) /* the other controls, though some are white space to Unicode */
+        if (!space &&
+            is_dropped(c)) /* the other controls, though some are white space to Unicode */
             continue;
         if (space || cjk)
             LAR_TRY(end_word(t, r, &chars, e));
@@ -133,7 +140,8 @@ static lar_status wordpiece_encode(const lar_tokenizer *t, lar_tok_run *r, const
         utf8proc_ssize_t m = 1;
         if (t->v.strip_accents && c >= 128) {
             int bound = 0;
-            m = utf8proc_decompose_char((utf8proc_int32_t)c, d, LAR_LEN(d), UTF8PROC_DECOMPOSE, &bound);
+            m = utf8proc_decompose_char((utf8proc_int32_t)c, d, LAR_LEN(d), UTF8PROC_DECOMPOSE,
+                                        &bound);
         }
         if (m < 1 || m > (utf8proc_ssize_t)LAR_LEN(d)) {
             d[0] = (utf8proc_int32_t)c;
@@ -148,7 +156,18 @@ static lar_status wordpiece_encode(const lar_tokenizer *t, lar_tok_run *r, const
 }
 
 const lar_tok_def lar__tok_wordpiece = {
-    .model = "bert", .bos = 1, .eos = 0, .sep = 1, .space_prefix = 0, .clean_spaces = 1,
-    .id_bos = 101, .id_eos = -1, .id_unk = 100, .id_sep = 102, .id_pad = 0,
-    .init = wordpiece_init, .free = wordpiece_free, .encode = wordpiece_encode,
+    .model = "bert",
+    .bos = 1,
+    .eos = 0,
+    .sep = 1,
+    .space_prefix = 0,
+    .clean_spaces = 1,
+    .id_bos = 101,
+    .id_eos = -1,
+    .id_unk = 100,
+    .id_sep = 102,
+    .id_pad = 0,
+    .init = wordpiece_init,
+    .free = wordpiece_free,
+    .encode = wordpiece_encode,
 };

@@ -1,13 +1,13 @@
 /*
- * tokenizer.c - what all tokenizers have in common: reading the description, special tokens, BOS and EOS. The
- * algorithms are the lar_tok_def in the list below. Depends on base, tok_part.h.
+ * tokenizer.c - what all tokenizers have in common: reading the description, special tokens, BOS
+ * and EOS. The algorithms are the lar_tok_def in the list below. Depends on base, tok_part.h.
  */
 #include "text/tokenizer.h"
 #include "text/tok_part.h"
 #include <string.h>
 
-static const lar_tok_def *const defs[] = {&lar__tok_bpe, &lar__tok_spm, &lar__tok_unigram, &lar__tok_wordpiece,
-                                          &lar__tok_gemma4};
+static const lar_tok_def *const defs[] = {&lar__tok_bpe, &lar__tok_spm, &lar__tok_unigram,
+                                          &lar__tok_wordpiece, &lar__tok_gemma4};
 
 void lar_vocab_init(lar_vocab *v)
 {
@@ -18,7 +18,8 @@ void lar_vocab_init(lar_vocab *v)
     v->lowercase = v->strip_accents = -1;
 }
 
-/* ---- the description --------------------------------------------------------------------------------- */
+/* ---- the description
+ * --------------------------------------------------------------------------------- */
 
 static lar_status choose_def(lar_tokenizer *t, lar_err *e)
 {
@@ -51,8 +52,9 @@ static lar_status choose_pre(lar_tokenizer *t, lar_err *e)
     if (!t->pre && !t->v.pre_regex.n) {
         lar_buf names = {0};
         lar__pre_names(&names);
-        lar_status st = lar_fail(e, LAR_EUNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not known; known are %s",
-                                 (int)LAR_MIN(name.n, 40), name.p, names.p ? names.p : "");
+        lar_status st =
+            lar_fail(e, LAR_EUNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not known; known are %s",
+                     (int)LAR_MIN(name.n, 40), name.p, names.p ? names.p : "");
         lar_buf_free(&names);
         return st;
     }
@@ -72,17 +74,24 @@ static lar_status resolve_ids(lar_tokenizer *t, lar_err *e)
     const lar_tok_def *d = t->def;
     const struct {
         int32_t *id, otherwise;
-        const char *key;      /* NULL: nothing stands on it, so a wrong one is forgotten */
-    } ids[] = {{&v->bos, d->id_bos, "bos"}, {&v->eos, d->id_eos, "eos"}, {&v->eot, -1, "eot"}, {&v->eom, -1, "eom"},
-               {&v->unk, d->id_unk, "unknown"}, {&v->sep, d->id_sep, "seperator"}, {&v->cls, -1, "cls"},
-               {&v->pad, d->id_pad, NULL}, {&v->mask, -1, NULL}};
+        const char *key; /* NULL: nothing stands on it, so a wrong one is forgotten */
+    } ids[] = {{&v->bos, d->id_bos, "bos"},
+               {&v->eos, d->id_eos, "eos"},
+               {&v->eot, -1, "eot"},
+               {&v->eom, -1, "eom"},
+               {&v->unk, d->id_unk, "unknown"},
+               {&v->sep, d->id_sep, "seperator"},
+               {&v->cls, -1, "cls"},
+               {&v->pad, d->id_pad, NULL},
+               {&v->mask, -1, NULL}};
     if (v->bos == -1 && v->cls >= 0)
         v->bos = v->cls;
     for (size_t i = 0; i < LAR_LEN(ids); i++) {
         int32_t *id = ids[i].id;
         if (*id != -1 && (*id < 0 || (size_t)*id >= v->n_tokens)) {
             if (ids[i].key)
-                return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.%s_token_id: %d, but the vocabulary has %zu tokens",
+                return lar_fail(e, LAR_EFORMAT,
+                                "tokenizer.ggml.%s_token_id: %d, but the vocabulary has %zu tokens",
                                 ids[i].key, (int)*id, v->n_tokens);
             *id = -1;
         }
@@ -98,7 +107,8 @@ static lar_status resolve_flags(lar_tokenizer *t, lar_err *e)
     const lar_tok_def *d = t->def;
     unsigned pre = t->pre ? t->pre->flags : 0;
     if ((v->add_bos == 1 && v->bos < 0) || (v->add_eos == 1 && v->eos < 0))
-        return lar_fail(e, LAR_EFORMAT, "tokenizer.ggml.add_%s_token is true, but the file names no such token",
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokenizer.ggml.add_%s_token is true, but the file names no such token",
                         v->add_bos == 1 && v->bos < 0 ? "bos" : "eos");
     v->add_bos = flag(v->add_bos, d->bos || (pre & LAR_PRE_BOS)) && v->bos >= 0;
     v->add_eos = flag(v->add_eos, d->eos) && v->eos >= 0;
@@ -163,7 +173,9 @@ void lar_tokenizer_free(lar_tokenizer *t)
     lar_free(t);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------ */
+/* ---- ids
+ * ------------------------------------------------------------------------------------------------
+ */
 
 lar_status lar_ids_add(lar_ids *ids, int32_t id, lar_err *e)
 {
@@ -179,9 +191,11 @@ void lar_ids_free(lar_ids *ids)
     memset(ids, 0, sizeof *ids);
 }
 
-/* ---- encoding ------------------------------------------------------------------------------------------- */
+/* ---- encoding
+ * ------------------------------------------------------------------------------------------- */
 
-static lar_status encode_plain(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, lar_err *e)
+static lar_status encode_plain(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                               lar_err *e)
 {
     if (n == 0)
         return LAR_OK;
@@ -190,9 +204,10 @@ static lar_status encode_plain(const lar_tokenizer *t, lar_tok_run *r, const cha
     return LAR_OK;
 }
 
-/* The longest special token at i. Where a control token would take in a byte of `plain`, only a user token. */
-static size_t special_at(const lar_tokenizer *t, const lar_trie *trie, const char *p, size_t n, size_t i,
-                         const uint8_t *plain, int32_t *id)
+/* The longest special token at i. Where a control token would take in a byte of `plain`, only a
+ * user token. */
+static size_t special_at(const lar_tokenizer *t, const lar_trie *trie, const char *p, size_t n,
+                         size_t i, const uint8_t *plain, int32_t *id)
 {
     if (!trie->first[(uint8_t)p[i]])
         return 0;
@@ -203,8 +218,8 @@ static size_t special_at(const lar_tokenizer *t, const lar_trie *trie, const cha
 }
 
 /* Text between special tokens, which are found from the left, the longest first. */
-static lar_status encode_text(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n, const lar_trie *trie,
-                              const uint8_t *plain, lar_err *e)
+static lar_status encode_text(const lar_tokenizer *t, lar_tok_run *r, const char *p, size_t n,
+                              const lar_trie *trie, const uint8_t *plain, lar_err *e)
 {
     size_t begin = 0, i = 0;
     while (trie->n && i < n) {
@@ -226,14 +241,14 @@ static lar_status encode_text(const lar_tokenizer *t, lar_tok_run *r, const char
     return encode_plain(t, r, p + begin, n - begin, e);
 }
 
-lar_status lar_tokenizer_encode(const lar_tokenizer *t, const char *text, size_t n, int flags, lar_ids *ids,
-                                lar_err *e)
+lar_status lar_tokenizer_encode(const lar_tokenizer *t, const char *text, size_t n, int flags,
+                                lar_ids *ids, lar_err *e)
 {
     return lar_tokenizer_encode_masked(t, text, n, flags, NULL, ids, e);
 }
 
-lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text, size_t n, int flags,
-                                       const uint8_t *plain, lar_ids *ids, lar_err *e)
+lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text, size_t n,
+                                       int flags, const uint8_t *plain, lar_ids *ids, lar_err *e)
 {
     const lar_vocab *v = &t->v;
     lar_tok_run r = {.ids = ids, .fresh = true};
@@ -241,8 +256,8 @@ lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text,
     bool ends = (flags & LAR_TOK_BOS) != 0;
     lar_status st = ends && v->add_bos ? lar_ids_add(ids, v->bos, e) : LAR_OK;
     if (st == LAR_OK && n)
-        st = encode_text(t, &r, text, n, flags & LAR_TOK_SPECIAL ? &t->special : &t->user,
-                         plain, e);
+        st =
+            encode_text(t, &r, text, n, flags & LAR_TOK_SPECIAL ? &t->special : &t->user, plain, e);
     if (st == LAR_OK && ends && t->def->sep && v->add_sep)
         st = lar_ids_add(ids, v->sep, e);
     else if (st == LAR_OK && ends && v->add_eos)
@@ -258,7 +273,8 @@ lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text,
     return st;
 }
 
-/* ---- asking --------------------------------------------------------------------------------------------- */
+/* ---- asking
+ * --------------------------------------------------------------------------------------------- */
 
 size_t lar_tokenizer_size(const lar_tokenizer *t)
 {

@@ -1,10 +1,12 @@
 /*
- * fuzz_tokenizer.c - any bytes as a vocabulary and a text: making a tokenizer ends in a status, and whatever was
- * made gives ids in range, no control token unasked, and whole characters back. Depends on tokenizer.h.
+ * fuzz_tokenizer.c - any bytes as a vocabulary and a text: making a tokenizer ends in a status, and
+ * whatever was made gives ids in range, no control token unasked, and whole characters back.
+ * Depends on tokenizer.h.
  *
- * Input: a header line "MODEL PRE FLAGS SPECIALS" of words, then a line for each token ("T:text" with T its type
- * and, after the text, a TAB and a score if there is one), an empty line, a line for each merge, an empty line,
- * an optional pattern line, then the text. A charsmap is cut from the text's own bytes when a flag says so.
+ * Input: a header line "MODEL PRE FLAGS SPECIALS" of words, then a line for each token ("T:text"
+ * with T its type and, after the text, a TAB and a score if there is one), an empty line, a line
+ * for each merge, an empty line, an optional pattern line, then the text. A charsmap is cut from
+ * the text's own bytes when a flag says so.
  */
 #include "text/tokenizer.h"
 #include <stdlib.h>
@@ -45,7 +47,8 @@ static void read_tokens(reader *r, lar_vocab *v, lar_str *tokens, int32_t *types
         types[i] = line.p[0] - '0';
         reader one = {line.p + LAR_MIN(line.n, 2), line.n - LAR_MIN(line.n, 2)};
         tokens[i] = until(&one, '\t');
-        /* A score is at most two bytes: a sign of its own and a size, odd values as infinities and NaN. */
+        /* A score is at most two bytes: a sign of its own and a size, odd values as infinities and
+         * NaN. */
         scores[i] = one.n ? (float)(signed char)one.p[0] : 0.0f;
         if (one.n > 1)
             scores[i] *= (float)1e30 * (float)(signed char)one.p[1] * (float)1e10;
@@ -54,9 +57,18 @@ static void read_tokens(reader *r, lar_vocab *v, lar_str *tokens, int32_t *types
 
 static void set_flags(lar_vocab *v, lar_str flags, lar_str ids)
 {
-    int8_t *f[] = {&v->add_bos, &v->add_eos, &v->add_sep, &v->add_space_prefix, &v->remove_extra_whitespaces,
-                   &v->escape_whitespaces, &v->ignore_merges, &v->clean_spaces, &v->lowercase, &v->strip_accents};
-    int32_t *id[] = {&v->bos, &v->eos, &v->eot, &v->eom, &v->unk, &v->sep, &v->pad, &v->cls, &v->mask};
+    int8_t *f[] = {&v->add_bos,
+                   &v->add_eos,
+                   &v->add_sep,
+                   &v->add_space_prefix,
+                   &v->remove_extra_whitespaces,
+                   &v->escape_whitespaces,
+                   &v->ignore_merges,
+                   &v->clean_spaces,
+                   &v->lowercase,
+                   &v->strip_accents};
+    int32_t *id[] = {&v->bos, &v->eos, &v->eot, &v->eom, &v->unk,
+                     &v->sep, &v->pad, &v->cls, &v->mask};
     for (size_t i = 0; i < LAR_LEN(f) && i < flags.n; i++)
         *f[i] = flags.p[i] == '1' ? 1 : flags.p[i] == '0' ? 0 : -1;
     for (size_t i = 0; i < LAR_LEN(id) && i < ids.n; i++)
@@ -135,7 +147,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         check(!t && e.msg[0]);
         return 0;
     }
-    int32_t unk = v.unk >= 0 ? v.unk : lar_str_eq(v.model, "t5") ? 2 : lar_str_eq(v.model, "bert") ? 100 : 0;
+    int32_t unk = v.unk >= 0                    ? v.unk
+                  : lar_str_eq(v.model, "t5")   ? 2
+                  : lar_str_eq(v.model, "bert") ? 100
+                                                : 0;
     if (v.unk < 0 && (lar_str_eq(v.model, "gpt2") || lar_str_eq(v.model, "gemma4")))
         unk = -1;
     r.n = LAR_MIN(r.n, MAX_TEXT);

@@ -1,0 +1,107 @@
+/*
+ * bench_dot.c - speed of the dot products on one thread, per format and variant: GB/s of weights for one
+ * column (beyond any cache, and in cache) beside a plain read of the same memory, and GMAC/s for 8, 64 and
+ * 512 columns.    bench_dot [FORMAT|all [VARIANT|all [K [ROWS]]]]
+ */
+#include "base/os.h"
+#include "quant/kernels.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BIG = 128 << 20 };
+
+static double read_speed(const uint8_t *w)
+{
+    double best = 1e9;
+    uint64_t sum[8] = {0};
+    for (int rep = 0; rep < 5; rep++) {
+        double t = lar_clock();
+        for (size_t i = 0; i < BIG; i += 64) {
+            uint64_t v[8];
+            memcpy(v, w + i, 64);
+            for (int j = 0; j < 8; j++)
+                sum[j] += v[j];
+        }
+        t = lar_clock() - t;
+        best = t < best ? t : best;
+    }
+    return sum[0] == 1 && sum[5] == 2 ? 0 : BIG / best * 1e-9;
+}
+
+/* Seconds for one call, the best of several. */
+static double time_dot(const lar_format *f, const uint8_t *w, size_t stride, int rows, const lar_acts *a,
+                       int cols, float *y)
+{
+    double best = 1e9, total = 0;
+    for (int rep = 0; rep < 4 || (total < 0.1 && rep < 20000); rep++) {
+        double t = lar_clock();
+        f->dot(w, stride, rows, a, 0, cols, y, (size_t)rows);
+        t = lar_clock() - t;
+        total += t;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+static void bench(const lar_kernels *kern, int t, const uint8_t *w, const lar_acts *a, int rows, float *y)
+{
+    const lar_format *f = kern->formats[t];
+    const size_t stride = lar_row_bytes(f->type, a->k);
+    const int many = (int)(BIG / stride) / 16 * 16, few = (int)((128 << 10) / stride) / 16 * 16 + 16;
+    printf("%-8s %-8s", kern->variant, f->type->name);
+    printf(" %7.1f", (double)many * (double)stride / time_dot(f, w, stride, many, a, 1, y) * 1e-9);
+    printf(" %7.1f ", (double)few * (double)stride / time_dot(f, w, stride, few, a, 1, y) * 1e-9);
+    static const int cols[] = {1, 2, 4, 8, 64, 512};
+    for (size_t i = 0; i < LAR_LEN(cols); i++)
+        if (cols[i] <= a->cols)
+            printf(" %7.1f",
+                   (double)rows * (double)a->k * cols[i] / time_dot(f, w, stride, rows, a, cols[i], y) * 1e-9);
+    printf("\n");
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    const char *format = argc > 1 ? argv[1] : "all", *variant = argc > 2 ? argv[2] : "all";
+    const int64_t k = argc > 3 ? atol(argv[3]) : 1536;
+    const int rows = argc > 4 ? (int)atol(argv[4]) : 576, cols = 512;
+    const lar_kernels *all[] = {
+#if defined(__x86_64__)
+        __builtin_cpu_supports("avx512vnni") ? &lar_kernels__avx512 : NULL,
+        __builtin_cpu_supports("avx2") ? &lar_kernels__avx2 : NULL,
+#elif defined(__aarch64__)
+        &lar_kernels__neon,
+#endif
+        &lar_kernels__generic};
+    uint8_t *w = lar_alloc_aligned(BIG + 4096);
+    void *mem = lar_alloc_aligned(lar_acts_bytes(k, cols));
+    float *x = lar_alloc_aligned((size_t)k * (size_t)cols * 4);
+    const size_t most = (size_t)BIG / 16 > (size_t)rows * (size_t)cols ? (size_t)BIG / 16 : (size_t)rows * (size_t)cols;
+    float *y = lar_alloc_aligned(most * 4);
+    lar_acts a;
+    if (!w || !mem || !x || !y || k <= 0 || k % 256 || rows <= 0)
+        return 1;
+    for (size_t i = 0; i < BIG; i++) /* halves and floats of moderate size in every format */
+        w[i] = (uint8_t)(lar_random(1, i) >> 33) & 0x3b;
+    for (size_t i = 0; i < (size_t)k * (size_t)cols; i++)
+        x[i] = (float)(int32_t)(lar_random(2, i) >> 32) * 1e-9f;
+    lar_acts_layout(&a, mem, k, cols);
+    a.x = x;
+    a.ldx = (size_t)k;
+    printf("plain read: %.1f GB/s; k %d, rows %d\n", read_speed(w), (int)k, rows);
+    printf("                   GB/s memory, cache   GMAC/s: 1, 2, 4, 8, 64, 512 columns\n");
+    for (size_t v = 0; v < LAR_LEN(all); v++) {
+        if (!all[v] || (strcmp(variant, "all") && strcmp(variant, all[v]->variant)))
+            continue;
+        all[v]->acts_quantize(&a, 0, cols);
+        for (int t = 0; t < LAR_N_DTYPES; t++)
+            if (all[v]->formats[t] && (!strcmp(format, "all") || !strcmp(format, lar_dtypes[t].name)))
+                bench(all[v], t, w, &a, rows, y);
+    }
+    lar_free_aligned(w);
+    lar_free_aligned(mem);
+    lar_free_aligned(x);
+    lar_free_aligned(y);
+    return 0;
+}
