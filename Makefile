@@ -1,5 +1,5 @@
 # make [CC=...] [SAN=address,undefined] [OUT=dir]      the library and the command
-# make test | fuzz-corpus | lint | format | install
+# make tests | fuzz | shared | test | lint | format | install | clean     (./check runs them all)
 # Sources are found, not listed; objects lie in $(OUT)/<target>; the native release is ./lar.
 CC      ?= cc
 ifeq ($(origin CC),default)
@@ -11,8 +11,8 @@ OUT     ?= build
 MACHINE := $(shell $(CC) -dumpmachine)
 HOST    := $(shell cc -dumpmachine)
 CCNAME  := $(notdir $(firstword $(CC)))
-B       := $(OUT)/$(MACHINE)-$(CCNAME)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma   := ,
+B       := $(OUT)/$(MACHINE)-$(CCNAME)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(FUZZER),-fuzzer)
 ARCH    := $(firstword $(subst -, ,$(MACHINE)))
 WINDOWS := $(findstring mingw,$(MACHINE))
 DARWIN  := $(findstring apple,$(MACHINE))$(findstring darwin,$(MACHINE))
@@ -26,6 +26,9 @@ CFLAGS  += -std=c11 -g $(OPT) -fPIC $(WARN) $(NUM) -Isrc -Iinclude -pthread -fvi
 ifdef SAN
 CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
+endif
+ifdef FUZZER
+CFLAGS  += -fsanitize=fuzzer-no-link
 endif
 
 # Rooms compiled once per instruction set: kernels are written once, the best is chosen at start.
@@ -62,7 +65,21 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 APP_CFLAGS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
 APP_LIBS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --libs $(APP_PKGS) 2>/dev/null))
-LIBS    := $(PKG_LIBS) $(if $(WINDOWS),,-lm -pthread)
+LIBS    := $(PKG_LIBS) $(if $(WINDOWS),-lpsapi -lshell32,-lm -pthread)
+
+ABI     := $(shell sed -n 's/^\#define LAR_ABI //p' include/lar.h)
+VERSION := $(shell sed -n 's/^\#define LAR_VERSION "\(.*\)"/\1/p' include/lar.h)
+ifneq ($(WINDOWS),)
+SHARED  := liblar-$(ABI).dll
+else ifneq ($(DARWIN),)
+SHARED  := liblar.$(ABI).dylib
+SHARED_LINK := liblar.dylib
+SHARED_FLAGS := -install_name $(PREFIX)/lib/$(SHARED)
+else
+SHARED  := liblar.so.$(ABI)
+SHARED_LINK := liblar.so
+SHARED_FLAGS := -Wl,-soname,$(SHARED) -Wl,-z,defs
+endif
 
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%$(EXE),$(wildcard tests/test_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%$(EXE),$(wildcard tests/fuzz/fuzz_*.c))
@@ -77,6 +94,11 @@ $(B)/lar$(EXE): $(APP_OBJ) $(B)/liblar.a
 $(B)/liblar.a: $(OBJ)
 	@echo "  AR   $@"
 	@rm -f $@; $(AR) rcs $@ $^
+
+$(B)/$(SHARED): $(OBJ)
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -shared $(SHARED_FLAGS) -o $@ $^ $(LIBS)
+	@$(if $(SHARED_LINK),ln -sf $(SHARED) $(@D)/$(SHARED_LINK))
 
 define compile
 	@mkdir -p $(@D)
@@ -93,38 +115,50 @@ $(B)/%.$(1).o: %.c
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 
+# Tests that make allocations fail (tests/oom.h).
+WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=posix_memalign
+OOM_TESTS := $(patsubst tests/%.c,%,$(shell grep -l '"oom.h"' tests/test_*.c 2>/dev/null))
+$(if $(DARWIN)$(WINDOWS),,$(foreach t,$(OOM_TESTS),$(eval TEST_LDFLAGS_$(t) := $(WRAP))))
 $(B)/tests/%$(EXE): $(B)/tests/%.o $(B)/liblar.a
 	@echo "  LINK $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) $(TEST_LDFLAGS_$*)
+# What every variant makes of the same numbers; tests/test_simd.c compares.
+$(B)/tests/test_simd$(EXE): $(foreach v,$(VARIANTS),$(B)/tests/simd/case.$(v).o)
+$(B)/bench/%$(EXE): $(B)/bench/%.o $(B)/liblar.a
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 # A fuzz target is a function; FUZZER=1 (clang) drives it with libFuzzer, otherwise tests/fuzz/replay.c
 # runs it over the files that it is given.
-$(B)/fuzz/%$(EXE): tests/fuzz/%.c $(if $(FUZZER),,tests/fuzz/replay.c) $(B)/liblar.a
+$(B)/fuzz/%$(EXE): $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o) $(B)/liblar.a
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	@$(CC) $(CFLAGS) $(PKG_CFLAGS) $(LDFLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
 
 tests: $(TESTS)
+bench: $(patsubst bench/%.c,$(B)/bench/%$(EXE),$(wildcard bench/*.c))
 fuzz: $(FUZZ)
 lib: $(B)/liblar.a
+shared: $(B)/$(SHARED)
 where:
 	@echo $(B)
 test: tests
 	@tools/run-tests $(TESTS)
 
-FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 format:
-	clang-format -i $(FORMATTED)
+	git ls-files -co --exclude-standard '*.c' '*.h' | xargs $$(command -v clang-format-14 || echo clang-format) -i
 lint:
 	@tools/lint
 
-install: $(B)/lar$(EXE) $(B)/liblar.a
+install: $(B)/lar$(EXE) $(B)/liblar.a $(B)/$(SHARED)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(B)/lar$(EXE) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(B)/liblar.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(B)/$(SHARED) $(DESTDIR)$(PREFIX)/$(if $(WINDOWS),bin,lib)/
+	$(if $(SHARED_LINK),ln -sf $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(SHARED_LINK))
 	install -m 644 include/lar.h $(DESTDIR)$(PREFIX)/include/
-	sed 's|@PREFIX@|$(PREFIX)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
 clean:
 	rm -rf $(OUT) lar
-.PHONY: all tests fuzz lib where test format lint install clean
+.PHONY: all tests bench fuzz lib shared where test format lint install clean
 .SECONDARY:
--include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d)
+-include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/fuzz/*.d)

@@ -1,4 +1,5 @@
-/* answer.c - a model's answer as it comes: streamed, wrapped, thinking dimmed. Depends on wrap.c. */
+/* answer.c - a model's answer as it comes: streamed, wrapped, thinking dimmed. Depends on wrap.c.
+ */
 #include "app/app.h"
 #include <string.h>
 
@@ -117,7 +118,8 @@ void cli_answer_stats(const cli_answer *w, FILE *f)
     double speed = cli_num(r, "timings.predicted_per_second", 0);
     if (speed > 0)
         fprintf(f, ", %.1f tokens/s", speed);
-    fprintf(f, ", prompt %s", cli_count(cli_num(r, "timings.prompt_tokens", 0), count, sizeof count));
+    fprintf(f, ", prompt %s",
+            cli_count(cli_num(r, "timings.prompt_tokens", 0), count, sizeof count));
     if (cached > 0)
         fprintf(f, " (%s kept)", cli_count(cached, count, sizeof count));
     if (strcmp(stop, "length") == 0)

@@ -3,8 +3,8 @@
  *
  * main.c       the table of verbs, help, version
  * args.c       flags from a task's field table and from the command's own tables
- * help.c       --help from the same tables          complete.c   shell completion from the same tables
- * out.c        colours, messages, numbers, JSON     wrap.c       word wrap of streamed text
+ * help.c       --help from the same tables          complete.c   shell completion from the same
+ * tables out.c        colours, messages, numbers, JSON     wrap.c       word wrap of streamed text
  * table.c      tables that fit the terminal         term.c       terminal, standard input, console
  * model_path.c a model's file by its name           client.c     runtime, model, session, Ctrl-C
  * edit.c       line editing                         chat*.c      lar chat
@@ -19,20 +19,20 @@
 /* Exit codes. */
 enum { CLI_OK = 0, CLI_FAIL = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
-/* ---- term.c --------------------------------------------------------------------------------------- */
+/* ---- term.c ----------------------------------------------------------------------- */
 
 bool cli_is_tty(FILE *f);
-int cli_width(FILE *f);                /* columns of the terminal; 80 when unknown */
-void cli_console_init(void);           /* SIGPIPE, Windows console */
+int cli_width(FILE *f);      /* columns of the terminal; 80 when unknown */
+void cli_console_init(void); /* SIGPIPE, Windows console */
 char **cli_utf8_argv(int *argc, char **argv);
 /* All of standard input. */
 lar_status cli_read_stdin(lar_buf *out, lar_err *e);
-/* True when standard input is a file, or a pipe that says something within `seconds`; *silent tells of a pipe
- * that did not. */
+/* True when standard input is a file, or a pipe that says something within `seconds`; *silent tells
+ * of a pipe that did not. */
 bool cli_stdin_ready(double seconds, bool *silent);
 lar_status cli_make_dirs(const char *path, lar_err *e); /* all folders above the last '/' */
 
-/* ---- out.c ---------------------------------------------------------------------------------------- */
+/* ---- out.c ------------------------------------------------------------------------ */
 
 /* How this process talks: decided once. */
 typedef struct cli_ui {
@@ -40,7 +40,15 @@ typedef struct cli_ui {
     bool color_out, color_err;
 } cli_ui;
 
-typedef enum cli_style { CLI_PLAIN, CLI_DIM, CLI_BOLD, CLI_YELLOW, CLI_RED, CLI_GREEN, CLI_CYAN } cli_style;
+typedef enum cli_style {
+    CLI_PLAIN,
+    CLI_DIM,
+    CLI_BOLD,
+    CLI_YELLOW,
+    CLI_RED,
+    CLI_GREEN,
+    CLI_CYAN
+} cli_style;
 
 void cli_ui_init(cli_ui *ui);
 bool cli_ui_color(cli_ui *ui, const char *when); /* "auto", "always", "never" */
@@ -48,13 +56,14 @@ const char *cli_on(const cli_ui *ui, FILE *f, cli_style s);
 const char *cli_off(const cli_ui *ui, FILE *f);
 void cli_error(const cli_ui *ui, const char *fmt, ...) LAR_PRINTF(2, 3); /* "lar: ..." */
 void cli_hint(const cli_ui *ui, const char *fmt, ...) LAR_PRINTF(2, 3);
-void cli_note(const cli_ui *ui, const char *fmt, ...) LAR_PRINTF(2, 3);  /* loud */
+void cli_note(const cli_ui *ui, const char *fmt, ...) LAR_PRINTF(2, 3); /* loud */
 /* Flush standard output; CLI_FAIL with a message when it could not be written. */
 int cli_flush(const cli_ui *ui, int code);
-void cli_puts_clean(FILE *f, const char *s, size_t n); /* without control characters but \n and \t */
+void cli_puts_clean(FILE *f, const char *s,
+                    size_t n); /* without control characters but \n and \t */
 
-const char *cli_bytes(double n, char *buf, size_t size);  /* "98.4 MB" */
-const char *cli_count(double n, char *buf, size_t size);  /* "98,362,432" */
+const char *cli_bytes(double n, char *buf, size_t size); /* "98.4 MB" */
+const char *cli_count(double n, char *buf, size_t size); /* "98,362,432" */
 bool cli_dump(const json_t *j, size_t flags, lar_buf *out);
 int cli_print_json(const cli_ui *ui, const json_t *j);
 /* j["a"]["b"] for "a.b"; NULL if absent. */
@@ -62,28 +71,28 @@ const json_t *cli_at(const json_t *j, const char *path);
 double cli_num(const json_t *j, const char *path, double def);
 const char *cli_str(const json_t *j, const char *path, const char *def);
 
-/* ---- wrap.c --------------------------------------------------------------------------------------- */
+/* ---- wrap.c ----------------------------------------------------------------------- */
 
 /* Streamed text on a terminal: words are kept whole, lines inside ``` fences are left alone. */
 typedef struct cli_wrap {
     FILE *f;
-    int width;      /* 0: write as it comes (a pipe) */
+    int width; /* 0: write as it comes (a pipe) */
     int col, spaces, ticks, word_cols;
     bool fence, line_start;
-    bool any;       /* something was written */
-    bool at_eol;    /* the last thing written was a newline */
+    bool any;    /* something was written */
+    bool at_eol; /* the last thing written was a newline */
     lar_buf word;
 } cli_wrap;
 void cli_wrap_begin(cli_wrap *w, FILE *f, int width);
 void cli_wrap_put(cli_wrap *w, const char *s, size_t n);
 void cli_wrap_flush(cli_wrap *w);
-void cli_wrap_end(cli_wrap *w);  /* flush; a newline unless there is one */
+void cli_wrap_end(cli_wrap *w); /* flush; a newline unless there is one */
 void cli_wrap_free(cli_wrap *w);
 int cli_columns(const char *s, size_t n); /* of the terminal */
 /* Print `s` in lines of at most `width`, the later ones indented; the cursor stands at `col`. */
 void cli_paragraph(FILE *f, const char *s, int col, int indent, int width);
 
-/* ---- table.c -------------------------------------------------------------------------------------- */
+/* ---- table.c ---------------------------------------------------------------------- */
 
 enum { CLI_TABLE_COLS = 16 };
 typedef struct cli_table {
@@ -100,21 +109,29 @@ void cli_table_free(cli_table *t);
 /* An array of like objects as a table: one column a key. */
 void cli_print_rows(const cli_ui *ui, const json_t *rows);
 
-/* ---- args.c --------------------------------------------------------------------------------------- */
+/* ---- args.c ----------------------------------------------------------------------- */
 
-typedef enum cli_type { CLI_STRING, CLI_INT, CLI_NUMBER, CLI_BOOL, CLI_STRINGS, CLI_JSON, CLI_BYTES } cli_type;
+typedef enum cli_type {
+    CLI_STRING,
+    CLI_INT,
+    CLI_NUMBER,
+    CLI_BOOL,
+    CLI_STRINGS,
+    CLI_JSON,
+    CLI_BYTES
+} cli_type;
 
 typedef struct cli_flag {
     const char *name;
     char letter;
     cli_type type;
     const char *unit, *help;
-    const char *def;          /* as --help shows it, or NULL */
-    const char *choices;      /* '|'-separated, or NULL */
-    const char *aliases;      /* '|'-separated, or NULL */
-    double min, max;          /* min == max: no bounds */
-    bool is_field;            /* of the task's table, else the command's own */
-    bool def_on;              /* a bool that is true unless --no-NAME */
+    const char *def;     /* as --help shows it, or NULL */
+    const char *choices; /* '|'-separated, or NULL */
+    const char *aliases; /* '|'-separated, or NULL */
+    double min, max;     /* min == max: no bounds */
+    bool is_field;       /* of the task's table, else the command's own */
+    bool def_on;         /* a bool that is true unless --no-NAME */
 } cli_flag;
 
 enum { CLI_G_MODEL = 1, CLI_G_SESSION = 2, CLI_G_RUNTIME = 4, CLI_G_JSON = 8 };
@@ -126,8 +143,8 @@ typedef struct cli_verb {
     unsigned groups;          /* the common flags it takes */
     const cli_flag *own;
     size_t n_own;
-    const char *hidden;       /* '|'-separated fields that are no flags of this verb */
-    const char *more;         /* text for the end of its --help, or NULL */
+    const char *hidden; /* '|'-separated fields that are no flags of this verb */
+    const char *more;   /* text for the end of its --help, or NULL */
     int (*run)(cli_args *a);
 } cli_verb;
 extern const cli_verb *const cli_verbs[];
@@ -147,7 +164,7 @@ struct cli_args {
     size_t n_flags, cap_flags;
     cli_value *values;
     size_t n_values, cap_values;
-    const char **words;       /* arguments that are no flags */
+    const char **words; /* arguments that are no flags */
     size_t n_words, cap_words;
     bool want_help;
 };
@@ -161,22 +178,23 @@ lar_status cli_args_set(cli_args *a, const cli_flag *f, const char *text, lar_er
 void cli_args_unset(cli_args *a, const cli_flag *f);
 const char *cli_get(const cli_args *a, const char *name); /* the last one given, or NULL */
 bool cli_is_on(const cli_args *a, const char *name);
-int cli_get_int(const cli_args *a, const char *name);     /* 0 when not given */
+int cli_get_int(const cli_args *a, const char *name); /* 0 when not given */
 /* All fields that were given, but for the '|'-separated ones in `except`. */
 lar_status cli_args_apply(const cli_args *a, lar_request *r, const char *except, lar_err *e);
 /* The words from `first` on, joined by spaces; NULL when none. In the arena. */
 const char *cli_words(cli_args *a, size_t first);
 bool cli_in_list(const char *list, const char *name);
-size_t cli_distance(const char *a, const char *b);  /* edits, case and -_ folded */
+size_t cli_distance(const char *a, const char *b); /* edits, case and -_ folded */
+size_t cli_reach(const char *name); /* a distance below this is a slip of the fingers */
 const char *cli_nearest_flag(const cli_args *a, const char *name);
 
-/* ---- help.c, complete.c ----------------------------------------------------------------------------- */
+/* ---- help.c, complete.c ----------------------------------------------------------- */
 
 void cli_help_all(const cli_ui *ui);
 int cli_help_verb(const cli_args *a);
 int cli_verb_completion(cli_args *a);
 
-/* ---- model_path.c ------------------------------------------------------------------------------------ */
+/* ---- model_path.c ----------------------------------------------------------------- */
 
 char *cli_models_dir(void);             /* lar_free; NULL: out of memory or no home */
 char *cli_state_file(const char *name); /* $XDG_STATE_HOME/lar/NAME; lar_free; NULL likewise */
@@ -196,7 +214,7 @@ typedef struct cli_model_list {
 lar_status cli_models_list(cli_model_list *out, lar_err *e); /* sorted by name; no folder: none */
 void cli_models_free(cli_model_list *l);
 
-/* ---- client.c ------------------------------------------------------------------------------------------ */
+/* ---- client.c --------------------------------------------------------------------- */
 
 typedef struct cli_client {
     lar_runtime *rt;
@@ -206,9 +224,10 @@ typedef struct cli_client {
 } cli_client;
 enum cli_need { CLI_NEED_RUNTIME, CLI_NEED_VOCAB, CLI_NEED_MODEL, CLI_NEED_SESSION };
 /* By the common flags. `model` NULL: --model, else the default one. */
-lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need, lar_err *e);
+lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
+                           lar_err *e);
 void cli_client_close(cli_client *c);
-/* Run; Ctrl-C cancels it (a second one ends the program). */
+/* Run; Ctrl-C cancels it (a third one ends the program). */
 lar_status cli_run_request(lar_request *r, lar_event_fn *fn, void *user, lar_err *e);
 /* Report `e` with a hint where one exists; the exit code. */
 int cli_report(const cli_args *a, const lar_err *e);
@@ -218,7 +237,7 @@ void cli_say_notices(const cli_args *a, const cli_client *c);
 lar_status cli_run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out, lar_err *e);
 json_t *cli_model_json(lar_model *m, bool full, lar_err *e);
 
-/* ---- edit.c ---------------------------------------------------------------------------------------------- */
+/* ---- edit.c ----------------------------------------------------------------------- */
 
 typedef struct cli_edit cli_edit;
 typedef enum cli_edit_result { CLI_EDIT_LINE, CLI_EDIT_EOF, CLI_EDIT_INTERRUPT } cli_edit_result;
@@ -227,16 +246,16 @@ cli_edit_result cli_edit_read(cli_edit *ed, const char *prompt, lar_buf *line);
 void cli_edit_remember(cli_edit *ed, const char *text);
 void cli_edit_free(cli_edit *ed);
 
-/* ---- answers, shared by run and chat -------------------------------------------------------------------- */
+/* ---- answers, shared by run and chat ---------------------------------------------- */
 
 typedef struct cli_answer {
     const cli_args *a;
     cli_wrap wrap;
     lar_buf text, thinking;
-    bool show;           /* stream to standard output */
+    bool show; /* stream to standard output */
     bool show_thinking;
     bool in_thinking, progress;
-    json_t *result;      /* of the last event; NULL until then */
+    json_t *result; /* of the last event; NULL until then */
 } cli_answer;
 void cli_answer_begin(cli_answer *w, const cli_args *a, bool show, bool show_thinking);
 int cli_answer_event(const lar_event *ev, void *user);

@@ -1,5 +1,5 @@
-/* args.c - flags: a verb's are its task's fields (from lar_task_schema) and the command's own tables.
- * Depends on lar.h and jansson. */
+/* args.c - flags: a verb's are its task's fields (from lar_task_schema) and the command's own
+ * tables. Depends on lar.h and jansson. */
 #include "app/app.h"
 #include <errno.h>
 #include <math.h>
@@ -7,34 +7,69 @@
 #include <string.h>
 
 static const cli_flag model_flags[] = {
-    {.name = "model", .letter = 'm', .type = CLI_STRING, .unit = "MODEL",
+    {.name = "model",
+     .letter = 'm',
+     .type = CLI_STRING,
+     .unit = "MODEL",
      .help = "a GGUF file, or the name of a fetched model"},
 };
 static const cli_flag session_flags[] = {
-    {.name = "ctx", .letter = 'c', .type = CLI_INT, .unit = "N", .min = 0, .max = 1 << 30,
-     .aliases = "ctx-size", .help = "context in tokens; 0: the model's own, at most 4,096", .def = "0"},
-    {.name = "batch", .letter = 'b', .type = CLI_INT, .unit = "N", .min = 0, .max = 1 << 20,
-     .aliases = "batch-size", .help = "prompt tokens evaluated in one step; 0: 512", .def = "0"},
-    {.name = "kv", .type = CLI_STRING, .unit = "TYPE", .choices = "f32|f16|q8_0",
-     .aliases = "kv-type|cache-type", .help = "how the cache stores keys and values", .def = "f16"},
+    {.name = "ctx",
+     .letter = 'c',
+     .type = CLI_INT,
+     .unit = "N",
+     .min = 0,
+     .max = 1 << 30,
+     .aliases = "ctx-size",
+     .help = "context in tokens; 0: the model's own, at most 4,096",
+     .def = "0"},
+    {.name = "batch",
+     .letter = 'b',
+     .type = CLI_INT,
+     .unit = "N",
+     .min = 0,
+     .max = 1 << 20,
+     .aliases = "batch-size",
+     .help = "prompt tokens evaluated in one step; 0: 512",
+     .def = "0"},
+    {.name = "kv",
+     .type = CLI_STRING,
+     .unit = "TYPE",
+     .choices = "f32|f16|q8_0",
+     .aliases = "kv-type|cache-type",
+     .help = "how the cache stores keys and values",
+     .def = "f16"},
 };
 static const cli_flag runtime_flags[] = {
-    {.name = "threads", .letter = 't', .type = CLI_INT, .unit = "N", .min = 0, .max = 1024,
-     .help = "0: one per physical core", .def = "0"},
-    {.name = "cpu", .type = CLI_STRING, .unit = "NAME",
+    {.name = "threads",
+     .letter = 't',
+     .type = CLI_INT,
+     .unit = "N",
+     .min = 0,
+     .max = 1024,
+     .help = "0: one per physical core",
+     .def = "0"},
+    {.name = "cpu",
+     .type = CLI_STRING,
+     .unit = "NAME",
      .help = "force a kernel variant, as LAR_CPU does; `lar doctor` lists them"},
 };
 static const cli_flag json_flags[] = {
     {.name = "json", .type = CLI_BOOL, .help = "print one JSON object"},
 };
 static const cli_flag common_flags[] = {
-    {.name = "color", .type = CLI_STRING, .unit = "WHEN", .choices = "auto|always|never",
-     .aliases = "colour", .help = "colours; auto: on a terminal, unless NO_COLOR is set",
+    {.name = "color",
+     .type = CLI_STRING,
+     .unit = "WHEN",
+     .choices = "auto|always|never",
+     .aliases = "colour",
+     .help = "colours; auto: on a terminal, unless NO_COLOR is set",
      .def = "auto"},
     {.name = "help", .letter = 'h', .type = CLI_BOOL, .help = "show this help"},
 };
 
-/* ---- names ------------------------------------------------------------------------------------------ */
+/* ---- names
+ * ------------------------------------------------------------------------------------------ */
 
 static char fold(char c)
 {
@@ -63,29 +98,38 @@ bool cli_in_list(const char *list, const char *name)
 
 enum { NAME_CAP = 64 };
 
+/* Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment). */
 size_t cli_distance(const char *a, const char *b)
 {
-    size_t na = strlen(a), nb = strlen(b), row[NAME_CAP + 1];
+    size_t na = strlen(a), nb = strlen(b), rows[3][NAME_CAP + 1];
     if (na > NAME_CAP || nb > NAME_CAP)
         return NAME_CAP;
     for (size_t j = 0; j <= nb; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (size_t i = 1; i <= na; i++) {
-        size_t diagonal = row[0];
+        const size_t *up = rows[(i - 1) % 3], *up2 = rows[(i + 1) % 3];
+        size_t *row = rows[i % 3];
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            size_t up = row[j], best = diagonal + (fold(a[i - 1]) != fold(b[j - 1]));
-            best = LAR_MIN(best, LAR_MIN(up, row[j - 1]) + 1);
-            row[j] = best;
-            diagonal = up;
+            bool same_char = fold(a[i - 1]) == fold(b[j - 1]);
+            row[j] = LAR_MIN(up[j - 1] + !same_char, LAR_MIN(up[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
+                fold(a[i - 2]) == fold(b[j - 1]))
+                row[j] = LAR_MIN(row[j], up2[j - 2] + 1);
         }
     }
-    return row[nb];
+    return rows[na % 3][nb];
+}
+
+size_t cli_reach(const char *name)
+{
+    size_t n = strlen(name);
+    return n < 4 ? 2 : LAR_MAX(n / 3, (size_t)2) + 1;
 }
 
 const char *cli_nearest_flag(const cli_args *a, const char *name)
 {
-    size_t best = LAR_MAX(strlen(name) / 3, (size_t)1) + 1;
+    size_t best = cli_reach(name);
     const char *found = NULL;
     char alias[NAME_CAP];
     for (size_t i = 0; i < a->n_flags; i++) {
@@ -123,7 +167,8 @@ static const cli_flag *find_letter(const cli_args *a, char c)
     return NULL;
 }
 
-/* ---- loading the tables -------------------------------------------------------------------------------- */
+/* ---- loading the tables
+ * -------------------------------------------------------------------------------- */
 
 static lar_status add_flag(cli_args *a, const cli_flag *f, lar_err *e)
 {
@@ -157,7 +202,8 @@ static const char *joined(cli_args *a, const json_t *arr)
     lar_buf b = {0};
     size_t i;
     json_t *v;
-    json_array_foreach (arr, i, v) {
+    json_array_foreach(arr, i, v)
+    {
         if (b.n)
             lar_buf_putc(&b, '|');
         lar_buf_puts(&b, json_is_string(v) ? json_string_value(v) : "");
@@ -185,8 +231,8 @@ static const char *shown_default(cli_args *a, const json_t *v)
 static lar_status add_field(cli_args *a, const json_t *j, lar_err *e)
 {
     static const char *const types[] = {
-        [CLI_STRING] = "string",   [CLI_INT] = "int",   [CLI_NUMBER] = "number",
-        [CLI_BOOL] = "bool",       [CLI_STRINGS] = "strings", [CLI_JSON] = "json",
+        [CLI_STRING] = "string", [CLI_INT] = "int",         [CLI_NUMBER] = "number",
+        [CLI_BOOL] = "bool",     [CLI_STRINGS] = "strings", [CLI_JSON] = "json",
         [CLI_BYTES] = "bytes",
     };
     const char *type = cli_str(j, "type", "string"), *name = cli_str(j, "name", NULL);
@@ -221,7 +267,8 @@ static lar_status add_fields(cli_args *a, lar_err *e)
         return lar_fail(e, LAR_ENOMEM, "task '%s': no schema", a->verb->task);
     size_t i;
     lar_status s = LAR_OK;
-    json_array_foreach (json_object_get(j, "fields"), i, v) {
+    json_array_foreach(json_object_get(j, "fields"), i, v)
+    {
         if (s == LAR_OK)
             s = add_field(a, v, e);
     }
@@ -261,7 +308,8 @@ void cli_args_free(cli_args *a)
     a->arena = NULL;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values
+ * ---------------------------------------------------------------------------------------------- */
 
 static bool truth(const char *s, bool *out)
 {
@@ -346,7 +394,8 @@ int cli_get_int(const cli_args *a, const char *name)
     return d >= -2147483647.0 && d <= 2147483647.0 ? (int)d : 0;
 }
 
-/* ---- the command line --------------------------------------------------------------------------------------- */
+/* ---- the command line
+ * --------------------------------------------------------------------------------------- */
 
 static lar_status add_word(cli_args *a, const char *w, lar_err *e)
 {
@@ -448,7 +497,8 @@ const char *cli_words(cli_args *a, size_t first)
     return s;
 }
 
-/* ---- to a request ------------------------------------------------------------------------------------------- */
+/* ---- to a request
+ * ------------------------------------------------------------------------------------------- */
 
 static lar_status read_json_file(const char *path, lar_buf *out, lar_err *e)
 {

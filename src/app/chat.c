@@ -1,5 +1,6 @@
 /* chat.c - lar chat: a conversation in the terminal. Depends on edit.c, answer.c, chat_cmd.c. */
 #include "app/chat.h"
+#include <signal.h>
 #include <string.h>
 
 bool cli_chat_add(cli_chat *ch, const char *role, const char *text, size_t n)
@@ -22,7 +23,8 @@ const char *cli_chat_last_role(const cli_chat *ch)
     return n ? cli_str(json_array_get(ch->messages, n - 1), "role", "") : "";
 }
 
-/* ---- greeting -------------------------------------------------------------------------------------------- */
+/* ---- greeting
+ * -------------------------------------------------------------------------------------------- */
 
 static const char *base_name(const char *path)
 {
@@ -38,7 +40,8 @@ static void greet_model(const json_t *m, const cli_chat *ch, int width)
     size_t n = strlen(name);
     double params = cli_num(m, "parameters", 0);
     printf("%s%.*s%s\n", cli_on(ui, stdout, CLI_BOLD),
-           (int)(n > 5 && strcmp(name + n - 5, ".gguf") == 0 ? n - 5 : n), name, cli_off(ui, stdout));
+           (int)(n > 5 && strcmp(name + n - 5, ".gguf") == 0 ? n - 5 : n), name,
+           cli_off(ui, stdout));
     snprintf(line, sizeof line, "%s, %.*f %s parameters, %s", cli_str(m, "architecture", "model"),
              params >= 1e9 ? 1 : 0, params >= 1e9 ? params / 1e9 : params / 1e6,
              params >= 1e9 ? "billion" : "million",
@@ -67,14 +70,15 @@ void cli_chat_greet(cli_chat *ch)
              whole > ctx ? " of " : "", whole > ctx ? full : "", cli_str(s, "variant", "?"),
              cli_num(s, "threads", 0), cli_num(s, "threads", 0) == 1 ? "" : "s", mem);
     cli_paragraph(stdout, line, 0, 0, width);
-    cli_paragraph(stdout, "/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat.", 0,
-                  0, width);
+    cli_paragraph(stdout, "/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat.",
+                  0, 0, width);
     printf("%s\n", cli_off(ui, stdout));
     json_decref(m);
     json_decref(s);
 }
 
-/* ---- an answer --------------------------------------------------------------------------------------------- */
+/* ---- an answer
+ * --------------------------------------------------------------------------------------------- */
 
 static lar_status ask(cli_chat *ch, lar_err *e)
 {
@@ -124,12 +128,15 @@ void cli_chat_answer(cli_chat *ch)
         else if (strcmp(cli_chat_last_role(ch), "user") == 0)
             json_array_remove(ch->messages, json_array_size(ch->messages) - 1);
         printf("%sstopped%s%s\n", cli_on(ui, stdout, CLI_DIM),
-               w->text.n || w->thinking.n ? "; what was said is kept" : ", the message is taken back",
+               w->text.n || w->thinking.n ? "; what was said is kept"
+                                          : ", the message is taken back",
                cli_off(ui, stdout));
     } else {
         cli_error(ui, "%s", e.msg);
         if (s == LAR_EFULL)
-            cli_hint(ui, "/clear starts again, /undo drops the last turn, lar chat --ctx N has more room");
+            cli_hint(
+                ui,
+                "/clear starts again, /undo drops the last turn, lar chat --ctx N has more room");
         if (strcmp(cli_chat_last_role(ch), "user") == 0)
             json_array_remove(ch->messages, json_array_size(ch->messages) - 1);
     }
@@ -138,7 +145,8 @@ void cli_chat_answer(cli_chat *ch)
     fflush(stdout);
 }
 
-/* ---- reading a message -------------------------------------------------------------------------------------- */
+/* ---- reading a message
+ * -------------------------------------------------------------------------------------- */
 
 static void on_prompt_interrupt(cli_chat *ch, bool empty)
 {
@@ -277,6 +285,12 @@ static int start(cli_chat *ch, const char *model)
     lar_free(history);
     if (!ch->edit)
         return CLI_FAIL;
+#ifndef _WIN32
+    /* While a line is edited Ctrl-C is a key, and an answer has its own handler: between the two it
+     * must not end a conversation. */
+    if (a->ui.tty_out)
+        signal(SIGINT, SIG_IGN);
+#endif
     if (a->ui.tty_out)
         cli_chat_greet(ch);
     loop(ch);
@@ -292,7 +306,8 @@ static int run(cli_args *a)
     if (!model && a->n_words)
         model = a->words[0];
     if (a->n_words > (cli_get(a, "model") ? 0u : 1u)) {
-        cli_error(&a->ui, "'%.60s' is too much: lar chat takes one model", a->words[a->n_words - 1]);
+        cli_error(&a->ui, "'%.60s' is too much: lar chat takes one model",
+                  a->words[a->n_words - 1]);
         cli_hint(&a->ui, "lar run answers one prompt");
         return CLI_USAGE;
     }
@@ -305,14 +320,21 @@ static int run(cli_args *a)
 }
 
 static const cli_flag own[] = {
-    {.name = "show-thinking", .type = CLI_BOOL,
+    {.name = "show-thinking",
+     .type = CLI_BOOL,
      .help = "show reasoning too (the default; --no-show-thinking)"},
 };
 
 const cli_verb cli_verb_chat = {
-    .name = "chat", .task = "generate", .usage = "lar chat [MODEL] [FLAGS]",
+    .name = "chat",
+    .task = "generate",
+    .usage = "lar chat [MODEL] [FLAGS]",
     .help = "talk to a model in the terminal",
-    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME, .own = own, .n_own = LAR_LEN(own),
-    .hidden = "prompt|messages|raw", .run = run,
-    .more = "Without MODEL the default one is used; `lar list` shows them. In the chat, /help lists the "
+    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME,
+    .own = own,
+    .n_own = LAR_LEN(own),
+    .hidden = "prompt|messages|raw",
+    .run = run,
+    .more = "Without MODEL the default one is used; `lar list` shows them. In the chat, /help "
+            "lists the "
             "commands. When standard input is no terminal, all of it is one message."};

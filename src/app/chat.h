@@ -8,9 +8,9 @@ typedef struct cli_chat {
     cli_client c;
     cli_edit *edit;
     cli_answer answer;
-    json_t *messages;    /* the conversation; the client keeps it, the session reuses its prefix */
+    json_t *messages; /* the conversation; the client keeps it, the session reuses its prefix */
     bool multiline, quit, show_thinking;
-    int interrupts;      /* Ctrl-C at an empty prompt, in a row */
+    int interrupts; /* Ctrl-C at an empty prompt, in a row */
 } cli_chat;
 
 /* Answer the conversation as it stands; its last message is the user's. */

@@ -10,7 +10,9 @@ typedef struct command {
 
 static void dim(const cli_chat *ch, const char *s)
 {
-    printf("%s%s%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM), s, cli_off(&ch->a->ui, stdout));
+    fputs(cli_on(&ch->a->ui, stdout, CLI_DIM), stdout);
+    cli_paragraph(stdout, s, 0, 0, ch->a->ui.tty_out ? cli_width(stdout) : 100000);
+    fputs(cli_off(&ch->a->ui, stdout), stdout);
 }
 
 static void do_quit(cli_chat *ch, const char *arg)
@@ -93,7 +95,8 @@ static void do_save(cli_chat *ch, const char *arg)
         return;
     }
     json_t *j = json_pack("{s:s,s:O}", "model", ch->c.path, "messages", ch->messages);
-    lar_status s = j && cli_dump(j, JSON_INDENT(1), &b) ? LAR_OK : lar_fail(&e, LAR_ENOMEM, "out of memory");
+    lar_status s =
+        j && cli_dump(j, JSON_INDENT(1), &b) ? LAR_OK : lar_fail(&e, LAR_ENOMEM, "out of memory");
     if (s == LAR_OK)
         s = lar_file_create(arg, &f, &e);
     if (s == LAR_OK) {
@@ -120,9 +123,8 @@ static json_t *valid_messages(const json_t *j)
     json_t *m;
     if (!json_is_array(arr))
         return NULL;
-    json_array_foreach (arr, i, m)
-        if (!cli_str(m, "role", NULL) || !cli_str(m, "content", NULL))
-            return NULL;
+    json_array_foreach(arr, i, m) if (!cli_str(m, "role", NULL) ||
+                                      !cli_str(m, "content", NULL)) return NULL;
     return json_deep_copy(arr);
 }
 
@@ -139,7 +141,8 @@ static void do_load(cli_chat *ch, const char *arg)
         cli_error(&ch->a->ui, "%s", e.msg);
         return;
     }
-    json_t *j = json_loadb((const char *)map.data, map.size, 0, &je), *msgs = j ? valid_messages(j) : NULL;
+    json_t *j = json_loadb((const char *)map.data, map.size, 0, &je),
+           *msgs = j ? valid_messages(j) : NULL;
     if (!j)
         cli_error(&ch->a->ui, "%s: line %d: %s", arg, je.line, je.text);
     else if (!msgs)
@@ -147,8 +150,8 @@ static void do_load(cli_chat *ch, const char *arg)
     if (msgs) {
         json_decref(ch->messages);
         ch->messages = msgs;
-        printf("%s%zu messages loaded%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM), json_array_size(msgs),
-               cli_off(&ch->a->ui, stdout));
+        printf("%s%zu messages loaded%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM),
+               json_array_size(msgs), cli_off(&ch->a->ui, stdout));
     }
     json_decref(j);
     lar_map_close(&map);
@@ -166,7 +169,10 @@ static void show_settings(cli_chat *ch)
         if (!f->is_field)
             continue;
         cli_table_add(&t, f->name);
-        cli_table_add(&t, v ? v : f->def ? f->def : f->type == CLI_BOOL ? (f->def_on ? "true" : "false") : "");
+        cli_table_add(&t, v                     ? v
+                          : f->def              ? f->def
+                          : f->type == CLI_BOOL ? (f->def_on ? "true" : "false")
+                                                : "");
         cli_table_add(&t, v ? "set" : "");
     }
     cli_table_print(&a->ui, &t, cli_width(stdout));
@@ -187,11 +193,12 @@ static void do_set(cli_chat *ch, const char *arg)
     const char *value = arg + n + strspn(arg + n, " =");
     const cli_flag *f = cli_flag_find(a, name);
     if (f && !f->is_field) {
-        cli_error(&a->ui, "%s holds for the whole chat: start again with lar chat --%s", f->name, f->name);
+        cli_error(&a->ui, "%s holds for the whole chat: start again with lar chat --%s", f->name,
+                  f->name);
     } else if (!f) {
         const char *near = cli_nearest_flag(a, name);
-        cli_error(&a->ui, "no setting '%s'%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-                  near ? "?" : "");
+        cli_error(&a->ui, "no setting '%s'%s%s%s", name, near ? "; did you mean " : "",
+                  near ? near : "", near ? "?" : "");
     } else if (strcmp(f->name, "system") == 0) {
         do_system(ch, value);
     } else if (!*value) {
@@ -200,7 +207,8 @@ static void do_set(cli_chat *ch, const char *arg)
     } else if (cli_args_set(a, f, value, &e) != LAR_OK) {
         cli_error(&a->ui, "%s", e.msg);
     } else {
-        printf("%s%s = %s%s\n", cli_on(&a->ui, stdout, CLI_DIM), f->name, value, cli_off(&a->ui, stdout));
+        printf("%s%s = %s%s\n", cli_on(&a->ui, stdout, CLI_DIM), f->name, value,
+               cli_off(&a->ui, stdout));
     }
 }
 
@@ -209,7 +217,8 @@ static void do_show(cli_chat *ch, const char *arg)
     const json_t *m;
     size_t i;
     (void)arg;
-    json_array_foreach (ch->messages, i, m) {
+    json_array_foreach(ch->messages, i, m)
+    {
         const json_t *text = json_object_get(m, "content");
         cli_wrap w = {0};
         printf("%s%s:%s\n", cli_on(&ch->a->ui, stdout, CLI_BOLD), cli_str(m, "role", "?"),
@@ -225,15 +234,17 @@ static void do_show(cli_chat *ch, const char *arg)
 
 static void do_stats(cli_chat *ch, const char *arg)
 {
-    char *text = lar_session_info(ch->c.s), a[32], b[32], c[32];
+    char *text = lar_session_info(ch->c.s), used[32], ctx[32], cache[32], peak[32], line[300];
     json_t *s = text ? json_loads(text, 0, NULL) : NULL;
     (void)arg;
     lar_string_free(text);
-    printf("%s%s of %s tokens of context in use, cache %s (%s), peak memory %s%s\n",
-           cli_on(&ch->a->ui, stdout, CLI_DIM), cli_count(cli_num(s, "tokens", 0), a, sizeof a),
-           cli_count(cli_num(s, "ctx", 0), b, sizeof b), cli_bytes(cli_num(s, "kv_bytes", 0), c, sizeof c),
-           cli_str(s, "kv_type", "?"), cli_bytes((double)lar_peak_rss(), (char[32]){0}, 32),
-           cli_off(&ch->a->ui, stdout));
+    cli_count(cli_num(s, "tokens", 0), used, sizeof used);
+    cli_count(cli_num(s, "ctx", 0), ctx, sizeof ctx);
+    cli_bytes(cli_num(s, "kv_bytes", 0), cache, sizeof cache);
+    cli_bytes((double)lar_peak_rss(), peak, sizeof peak);
+    snprintf(line, sizeof line, "%s of %s tokens of context in use, cache %s (%s), peak memory %s",
+             used, ctx, cache, cli_str(s, "kv_type", "?"), peak);
+    dim(ch, line);
     if (ch->answer.result)
         cli_answer_stats(&ch->answer, stdout);
     json_decref(s);
@@ -256,8 +267,8 @@ static void do_help(cli_chat *ch, const char *arg);
 static const command commands[] = {
     {"help", "", "this list", do_help},
     {"system", "[TEXT|off]", "show, set or drop the system message", do_system},
-    {"set", "[NAME [VALUE]]", "change a setting, such as /set temp 0.2; without a value: its default",
-     do_set},
+    {"set", "[NAME [VALUE]]",
+     "change a setting, such as /set temp 0.2; without a value: its default", do_set},
     {"retry", "", "answer the last message again", do_retry},
     {"undo", "", "take the last turn back", do_undo},
     {"clear", "", "forget the conversation", do_clear},
@@ -278,15 +289,18 @@ static void do_help(cli_chat *ch, const char *arg)
     for (size_t i = 0; i < n_commands; i++) {
         char left[64];
         int n = snprintf(left, sizeof left, "/%s %s", commands[i].name, commands[i].args);
-        printf("%s%-*s%s ", cli_on(&ch->a->ui, stdout, CLI_BOLD), col - 1, left, cli_off(&ch->a->ui, stdout));
+        printf("%s%-*s%s ", cli_on(&ch->a->ui, stdout, CLI_BOLD), col - 1, left,
+               cli_off(&ch->a->ui, stdout));
         cli_paragraph(stdout, commands[i].help, LAR_MAX(n + 1, col), col, width);
     }
-    dim(ch, "Alt-Enter, \\ at the end of a line, or \"\"\" ... \"\"\" make a message of many lines.");
+    dim(ch,
+        "Alt-Enter, \\ at the end of a line, or \"\"\" ... \"\"\" make a message of many lines.");
     dim(ch, "// at the beginning sends a text that begins with /. Ctrl-R searches the history.");
 }
 
-const char *const cli_chat_names[] = {"/help", "/system", "/set",  "/retry", "/undo",      "/clear", "/save",
-                                      "/load", "/show",   "/info", "/stats", "/multiline", "/quit",  NULL};
+const char *const cli_chat_names[] = {"/help",  "/system",    "/set",  "/retry", "/undo",
+                                      "/clear", "/save",      "/load", "/show",  "/info",
+                                      "/stats", "/multiline", "/quit", NULL};
 
 void cli_chat_command(cli_chat *ch, const char *line)
 {
@@ -311,7 +325,7 @@ void cli_chat_command(cli_chat *ch, const char *line)
             near = commands[i].name;
         }
     }
-    cli_error(&ch->a->ui, "no command /%s%s%s%s", name, near ? "; did you mean /" : "", near ? near : "",
-              near ? "?" : "");
+    cli_error(&ch->a->ui, "no command /%s%s%s%s", name, near ? "; did you mean /" : "",
+              near ? near : "", near ? "?" : "");
     cli_hint(&ch->a->ui, "/help lists the commands; // sends a text that begins with /");
 }

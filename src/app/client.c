@@ -4,9 +4,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* A handler has no argument: this is what Ctrl-C cancels. `inside` counts handlers at work on any thread. */
+/* A handler has no argument: this is what Ctrl-C cancels. `inside` counts handlers at work on any
+ * thread. */
 static _Atomic(lar_request *) running;
-static atomic_int inside;
+static atomic_int inside, presses;
+enum { PRESSES_TO_DIE = 3 };
 
 static void on_interrupt(int sig)
 {
@@ -15,11 +17,13 @@ static void on_interrupt(int sig)
     if (r)
         lar_request_cancel(r);
     atomic_fetch_sub(&inside, 1);
-    signal(sig, SIG_DFL); /* a second one ends the program even if the request does not */
+    /* Somebody who presses it twice means one stop; who goes on pressing means the program. */
+    signal(sig, atomic_fetch_add(&presses, 1) + 2 >= PRESSES_TO_DIE ? SIG_DFL : on_interrupt);
 }
 
 lar_status cli_run_request(lar_request *r, lar_event_fn *fn, void *user, lar_err *e)
 {
+    atomic_store(&presses, 0);
     atomic_store(&running, r);
     void (*before)(int) = signal(SIGINT, on_interrupt);
     lar_status s = lar_request_run(r, fn, user, e);
@@ -47,7 +51,8 @@ static lar_status open_runtime(cli_args *a, cli_client *c, lar_err *e)
     return lar_runtime_new(&o, &c->rt, e);
 }
 
-lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need, lar_err *e)
+lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
+                           lar_err *e)
 {
     *c = (cli_client){0};
     if (need != CLI_NEED_RUNTIME)
@@ -82,7 +87,7 @@ static void say_list(const cli_args *a, char *json)
     json_t *j = json ? json_loads(json, 0, NULL) : NULL, *v;
     size_t i;
     lar_string_free(json);
-    json_array_foreach (json_object_get(j, "notices"), i, v)
+    json_array_foreach(json_object_get(j, "notices"), i, v)
         cli_note(&a->ui, "%s", json_is_string(v) ? json_string_value(v) : "");
     json_decref(j);
 }

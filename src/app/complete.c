@@ -11,7 +11,8 @@ static int each_verb(const cli_args *from, flags_fn *fn)
     for (size_t i = 0; i < cli_n_verbs && code == CLI_OK; i++) {
         cli_args a = {.ui = from->ui};
         lar_err e = {0};
-        code = cli_args_load(&a, cli_verbs[i], &e) == LAR_OK ? fn(cli_verbs[i], &a) : cli_report(from, &e);
+        code = cli_args_load(&a, cli_verbs[i], &e) == LAR_OK ? fn(cli_verbs[i], &a)
+                                                             : cli_report(from, &e);
         cli_args_free(&a);
     }
     return code;
@@ -54,14 +55,14 @@ static void verb_names(void)
         printf("%s%s", i ? " " : "", cli_verbs[i]->name);
 }
 
-/* ---- bash ------------------------------------------------------------------------------------------------ */
+/* ---- bash ----------------------------------------------------------------------------------- */
 
 static int bash_verb(const cli_verb *v, const cli_args *a)
 {
     printf("        %s) flags='", v->name);
     for (size_t i = 0; i < a->n_flags; i++)
-        printf("%s--%s%s", i ? " " : "", a->flags[i].type == CLI_BOOL && a->flags[i].def_on ? "no-" : "",
-               a->flags[i].name);
+        printf("%s--%s%s", i ? " " : "",
+               a->flags[i].type == CLI_BOOL && a->flags[i].def_on ? "no-" : "", a->flags[i].name);
     printf("'; model=%d\n            case $prev in\n", takes_model(v));
     for (size_t i = 0; i < a->n_flags; i++) {
         const cli_flag *f = &a->flags[i];
@@ -75,7 +76,9 @@ static int bash_verb(const cli_verb *v, const cli_args *a)
             choices_spaced(f->choices);
             printf("'; want=words ;;\n");
         } else {
-            printf(") want=%s ;;\n", strcmp(f->name, "model") == 0 ? "model" : is_file(f) ? "file" : "none");
+            printf(") want=%s ;;\n", strcmp(f->name, "model") == 0 ? "model"
+                                     : is_file(f)                  ? "file"
+                                                                   : "none");
         }
     }
     printf("            esac ;;\n");
@@ -85,7 +88,8 @@ static int bash_verb(const cli_verb *v, const cli_args *a)
 static int bash(const cli_args *a)
 {
     printf("# bash completion for lar; made by `lar completion bash`\n_lar() {\n"
-           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
+           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} "
+           "verb=${COMP_WORDS[1]}\n"
            "    local flags='' model=0 want='' words='' verbs='");
     verb_names();
     printf("'\n    COMPREPLY=()\n"
@@ -106,13 +110,14 @@ static int bash(const cli_args *a)
            "    if [ -z \"$want\" ] && [ \"${cur#-}\" != \"$cur\" ]; then\n"
            "        mapfile -t COMPREPLY < <(compgen -W \"$flags\" -- \"$cur\")\n"
            "    elif [ \"$want\" = model ] || [ \"$model\" = 1 ]; then\n"
-           "        mapfile -t COMPREPLY < <(compgen -W \"$(lar list --names 2>/dev/null)\" -- \"$cur\"; "
+           "        mapfile -t COMPREPLY < <(compgen -W \"$(lar list --names 2>/dev/null)\" -- "
+           "\"$cur\"; "
            "compgen -f -X '!*.gguf' -- \"$cur\"; compgen -d -S / -- \"$cur\")\n"
            "    fi\n}\ncomplete -o bashdefault -F _lar lar ./lar\n");
     return code;
 }
 
-/* ---- zsh --------------------------------------------------------------------------------------------------- */
+/* ---- zsh ------------------------------------------------------------------------------------ */
 
 static void zsh_action(const cli_flag *f)
 {
@@ -176,7 +181,8 @@ static int zsh(const cli_args *a)
         quoted(cli_verbs[i]->help, ":");
         putchar('\n');
     }
-    printf("    )\n    if (( CURRENT == 2 )); then\n        _describe verb verbs\n        return\n    fi\n"
+    printf("    )\n    if (( CURRENT == 2 )); then\n        _describe verb verbs\n        return\n "
+           "   fi\n"
            "    local verb=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $verb in\n");
     int code = each_verb(a, zsh_verb);
     printf("    esac\n}\n"
@@ -184,7 +190,7 @@ static int zsh(const cli_args *a)
     return code;
 }
 
-/* ---- fish -------------------------------------------------------------------------------------------------- */
+/* ---- fish ----------------------------------------------------------------------------------- */
 
 static int fish_verb(const cli_verb *v, const cli_args *a)
 {
@@ -192,7 +198,8 @@ static int fish_verb(const cli_verb *v, const cli_args *a)
     quoted(v->help, "\\");
     putchar('\n');
     if (takes_model(v))
-        printf("complete -c lar -n '__fish_seen_subcommand_from %s' -a '(lar list --names 2>/dev/null)'\n",
+        printf("complete -c lar -n '__fish_seen_subcommand_from %s' -a '(lar list --names "
+               "2>/dev/null)'\n",
                v->name);
     for (size_t i = 0; i < a->n_flags; i++) {
         const cli_flag *f = &a->flags[i];
@@ -237,8 +244,10 @@ int cli_verb_completion(cli_args *a)
     for (size_t i = 0; i < LAR_LEN(shells); i++)
         if (strcmp(shells[i].name, want) == 0)
             return shells[i].print(a);
-    cli_error(&a->ui, *want ? "no completion for '%.40s'; want bash, zsh or fish"
-                            : "which shell%s? bash, zsh or fish", want);
+    cli_error(&a->ui,
+              *want ? "no completion for '%.40s'; want bash, zsh or fish"
+                    : "which shell%s? bash, zsh or fish",
+              want);
     cli_hint(&a->ui, "lar help completion");
     return CLI_USAGE;
 }

@@ -1,5 +1,5 @@
-/* edit.c - a line from the user. libedit where there is one, plain input elsewhere (Windows, no terminal).
- * A paste is bound by us: its line ends are part of the text and send nothing. */
+/* edit.c - a line from the user. libedit where there is one, plain input elsewhere (Windows, no
+ * terminal). A paste is bound by us: its line ends are part of the text and send nothing. */
 #include "app/app.h"
 #include <errno.h>
 #include <string.h>
@@ -28,8 +28,9 @@ struct cli_edit {
 static cli_edit_result plain_read(cli_edit *ed, const char *prompt, lar_buf *line)
 {
     if (ed->ui->tty_in) {
-        fputs(prompt, stdout);
-        fflush(stdout);
+        FILE *f = ed->ui->tty_out ? stdout : stderr;
+        fputs(prompt, f);
+        fflush(f);
     }
     int c;
     while ((c = getchar()) != EOF && c != '\n')
@@ -181,18 +182,19 @@ static void open_history(cli_edit *ed)
 static void bind_keys(EditLine *el)
 {
     static const char *const keys[][2] = {
-        {"\033[200~", "lar-paste"},     {"^C", "lar-interrupt"},
-        {"^Z", "lar-suspend"}, {"^I", "lar-complete"},         {"\033\r", "lar-newline"},
-        {"\033\n", "lar-newline"},      {"^R", "em-inc-search-prev"},
-        {"\033[1;5C", "em-next-word"},  {"\033[1;5D", "ed-prev-word"},
-        {"\033[3~", "ed-delete-next-char"}, {"^W", "ed-delete-prev-word"},
+        {"\033[200~", "lar-paste"},    {"^C", "lar-interrupt"},
+        {"^Z", "lar-suspend"},         {"^I", "lar-complete"},
+        {"\033\r", "lar-newline"},     {"\033\n", "lar-newline"},
+        {"^R", "em-inc-search-prev"},  {"\033[1;5C", "em-next-word"},
+        {"\033[1;5D", "ed-prev-word"}, {"\033[3~", "ed-delete-next-char"},
+        {"^W", "ed-delete-prev-word"},
     };
     el_set(el, EL_EDITOR, "emacs");
-    el_set(el, EL_ADDFN, "lar-paste", "pasted text", on_paste);
-    el_set(el, EL_ADDFN, "lar-interrupt", "clear the line", on_interrupt);
-    el_set(el, EL_ADDFN, "lar-suspend", "stop the program until fg", on_suspend);
-    el_set(el, EL_ADDFN, "lar-complete", "complete a command", on_tab);
-    el_set(el, EL_ADDFN, "lar-newline", "a new line", on_newline);
+    el_wset(el, EL_ADDFN, L"lar-paste", L"pasted text", on_paste);
+    el_wset(el, EL_ADDFN, L"lar-interrupt", L"clear the line", on_interrupt);
+    el_wset(el, EL_ADDFN, L"lar-suspend", L"stop the program until fg", on_suspend);
+    el_wset(el, EL_ADDFN, L"lar-complete", L"complete a command", on_tab);
+    el_wset(el, EL_ADDFN, L"lar-newline", L"a new line", on_newline);
     /* While a line is edited Ctrl-C is a key; while an answer is written it is the signal again. */
     el_set(el, EL_SETTY, "-d", "-isig", NULL);
     for (size_t i = 0; i < LAR_LEN(keys); i++)
@@ -244,13 +246,6 @@ cli_edit_result cli_edit_read(cli_edit *ed, const char *prompt, lar_buf *line)
     return CLI_EDIT_LINE;
 }
 
-void cli_edit_remember(cli_edit *ed, const char *text)
-{
-    HistEvent ev;
-    if (ed->hist && *text)
-        history(ed->hist, &ev, H_ENTER, text);
-}
-
 /* Written aside and renamed; only the user may read it. */
 static void save_history(cli_edit *ed)
 {
@@ -260,18 +255,28 @@ static void save_history(cli_edit *ed)
         return;
     lar_buf_printf(&tmp, "%s.%ld", ed->history_file, (long)getpid());
     mode_t mask = umask(077);
-    if (!tmp.oom && history(ed->hist, &ev, H_SAVE, tmp.p) >= 0 && rename(tmp.p, ed->history_file) != 0)
+    if (!tmp.oom && history(ed->hist, &ev, H_SAVE, tmp.p) >= 0 &&
+        rename(tmp.p, ed->history_file) != 0)
         remove(tmp.p);
     umask(mask);
     lar_buf_free(&tmp);
+}
+
+/* Saved at once: a closed terminal loses nothing. */
+void cli_edit_remember(cli_edit *ed, const char *text)
+{
+    HistEvent ev;
+    if (!ed->hist || !*text)
+        return;
+    history(ed->hist, &ev, H_ENTER, text);
+    if (ed->history_file)
+        save_history(ed);
 }
 
 void cli_edit_free(cli_edit *ed)
 {
     if (!ed)
         return;
-    if (ed->hist && ed->history_file)
-        save_history(ed);
     if (ed->hist)
         history_end(ed->hist);
     if (ed->el)

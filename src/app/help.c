@@ -41,13 +41,14 @@ void cli_help_all(const cli_ui *ui)
     printf("  lar chat                     talk to the default model\n"
            "  lar run \"Why is it dark?\"    one answer\n"
            "  lar help run                 the flags of a verb\n\n");
-    cli_paragraph(stdout,
-                  "MODEL is a GGUF file, or the name of a model in the model directory: $LAR_MODELS, "
-                  "else ~/.local/share/lar/models.",
-                  0, 0, width);
-    cli_paragraph(stdout,
-                  "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. More: docs/CLI.md.", 0,
-                  0, width);
+    cli_paragraph(
+        stdout,
+        "MODEL is a GGUF file, or the name of a model in the model directory: $LAR_MODELS, "
+        "else ~/.local/share/lar/models.",
+        0, 0, width);
+    cli_paragraph(
+        stdout, "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. More: docs/CLI.md.",
+        0, 0, width);
 }
 
 static void flag_left(const cli_flag *f, lar_buf *b)
@@ -65,19 +66,22 @@ static void flag_right(const cli_flag *f, lar_buf *b)
     lar_buf_clear(b);
     if (f->type == CLI_BOOL && f->def_on)
         lar_buf_puts(b, "not: ");
+    size_t at = b->n;
     lar_buf_puts(b, f->help ? f->help : "");
+    if (b->n > at && at == 0 && b->p[0] >= 'a' && b->p[0] <= 'z')
+        b->p[0] = (char)(b->p[0] - 'a' + 'A');
     if (f->choices) {
         lar_buf_puts(b, " (");
         for (const char *p = f->choices; *p; p++)
             lar_buf_puts(b, *p == '|' ? ", " : (char[2]){*p, 0});
         lar_buf_putc(b, ')');
     }
-    bool bounds = f->min < f->max && f->max < 1e9 && f->min > -1e9;
+    bool bounds = f->min < f->max && f->max < 1e6 && f->min > -1e6;
     if (bounds && (f->type == CLI_INT || f->type == CLI_NUMBER))
         lar_buf_printf(b, " (%.7g to %.7g)", f->min, f->max);
     if (f->def && *f->def && f->type != CLI_BOOL && strlen(f->def) < 40)
         lar_buf_printf(b, " [%s]", f->def);
-    if (f->type == CLI_STRINGS)
+    if (f->type == CLI_STRINGS && !strstr(f->help ? f->help : "", "repeated"))
         lar_buf_puts(b, "; may be repeated");
     if (f->type == CLI_JSON)
         lar_buf_puts(b, "; @FILE reads it from a file");

@@ -10,22 +10,28 @@ static int run_help(cli_args *a);
 static int run_version(cli_args *a);
 
 static const cli_verb verb_completion = {
-    .name = "completion", .usage = "lar completion bash|zsh|fish",
-    .help = "print a completion script for a shell", .run = cli_verb_completion,
+    .name = "completion",
+    .usage = "lar completion bash|zsh|fish",
+    .help = "print a completion script for a shell",
+    .run = cli_verb_completion,
     .more = "To use it now and later:\n"
             "  bash: lar completion bash > ~/.local/share/bash-completion/completions/lar\n"
             "  zsh:  lar completion zsh > ~/.zfunc/_lar     (with ~/.zfunc in fpath)\n"
             "  fish: lar completion fish > ~/.config/fish/completions/lar.fish"};
-static const cli_verb verb_help = {.name = "help", .usage = "lar help [VERB]",
-                                   .help = "show all verbs, or the flags of one", .run = run_help};
-static const cli_verb verb_version = {.name = "version", .usage = "lar version [--json]",
-                                      .groups = CLI_G_JSON, .help = "print the version",
+static const cli_verb verb_help = {.name = "help",
+                                   .usage = "lar help [VERB]",
+                                   .help = "show all verbs, or the flags of one",
+                                   .run = run_help};
+static const cli_verb verb_version = {.name = "version",
+                                      .usage = "lar version [--json]",
+                                      .groups = CLI_G_JSON,
+                                      .help = "print the version",
                                       .run = run_version};
 
 const cli_verb *const cli_verbs[] = {
-    &cli_verb_chat, &cli_verb_run, &cli_verb_list, &cli_verb_show, &cli_verb_tokenize,
-    &cli_verb_template, &cli_verb_logits, &cli_verb_bench, &cli_verb_doctor, &verb_completion,
-    &verb_help, &verb_version,
+    &cli_verb_chat,     &cli_verb_run,      &cli_verb_list,   &cli_verb_show,
+    &cli_verb_tokenize, &cli_verb_template, &cli_verb_logits, &cli_verb_bench,
+    &cli_verb_doctor,   &verb_completion,   &verb_help,       &verb_version,
 };
 const size_t cli_n_verbs = LAR_LEN(cli_verbs);
 
@@ -40,7 +46,7 @@ const cli_verb *cli_verb_find(const char *name)
 static int unknown_verb(const cli_ui *ui, const char *name)
 {
     const char *near = NULL;
-    size_t best = LAR_MAX(strlen(name) / 3, (size_t)1) + 1;
+    size_t best = cli_reach(name);
     for (size_t i = 0; i < cli_n_verbs; i++) {
         size_t d = cli_distance(cli_verbs[i]->name, name);
         if (d < best) {

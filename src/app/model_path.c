@@ -1,5 +1,6 @@
-/* model_path.c - where fetched models lie and which file a name means. A model is DIR/NAME.gguf; the file
- * DIR/default holds the name of the one that is used when none is given. Depends on base. */
+/* model_path.c - where fetched models lie and which file a name means. A model is DIR/NAME.gguf;
+ * the file DIR/default holds the name of the one that is used when none is given. Depends on base.
+ */
 #include "app/app.h"
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +15,8 @@ static char *path_join(const char *a, const char *b)
     return p.oom ? (lar_buf_free(&p), NULL) : lar_buf_take(&p);
 }
 
-/* $var/rest, or $HOME/home_rest. Relative values are no use and are ignored, as the XDG rules say. */
+/* $var/rest, or $HOME/home_rest. Relative values are no use and are ignored, as the XDG rules say.
+ */
 static char *xdg_path(const char *var, const char *home_rest, const char *rest)
 {
 #ifdef _WIN32
@@ -159,7 +161,7 @@ static const cli_model_entry *find(const cli_model_list *l, const char *name)
 /* The name that was probably meant: few edits, or the only one that begins so. */
 static const char *nearest(const cli_model_list *l, const char *name)
 {
-    size_t best = LAR_MAX(strlen(name) / 3, (size_t)1) + 1, n = strlen(name), starts = 0;
+    size_t best = cli_reach(name), n = strlen(name), starts = 0;
     const char *found = NULL, *start = NULL;
     for (size_t i = 0; i < l->n; i++) {
         size_t d = cli_distance(l->p[i].name, name);
@@ -238,9 +240,10 @@ lar_status cli_model_path(const char *name, char **path, lar_err *e)
     } else {
         const char *near = nearest(&l, name);
         char *dir = cli_models_dir();
-        s = near ? lar_fail(e, LAR_ENOTFOUND, "no model '%.100s'; did you mean '%s'?", name, near)
-                 : lar_fail(e, LAR_ENOTFOUND, "no file and no fetched model '%.100s' (looked in %s)",
-                            name, dir ? dir : "no folder");
+        s = near
+                ? lar_fail(e, LAR_ENOTFOUND, "no model '%.100s'; did you mean '%s'?", name, near)
+                : lar_fail(e, LAR_ENOTFOUND, "no file and no fetched model '%.100s' (looked in %s)",
+                           name, dir ? dir : "no folder");
         lar_free(dir);
     }
     cli_models_free(&l);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const char *const codes[] = {
-    [CLI_PLAIN] = "",          [CLI_DIM] = "\033[2m",    [CLI_BOLD] = "\033[1m",
-    [CLI_YELLOW] = "\033[33m", [CLI_RED] = "\033[31m",   [CLI_GREEN] = "\033[32m",
+    [CLI_PLAIN] = "",          [CLI_DIM] = "\033[2m",  [CLI_BOLD] = "\033[1m",
+    [CLI_YELLOW] = "\033[33m", [CLI_RED] = "\033[31m", [CLI_GREEN] = "\033[32m",
     [CLI_CYAN] = "\033[36m",
 };
 
@@ -60,18 +60,27 @@ void cli_puts_clean(FILE *f, const char *s, size_t n)
     }
 }
 
+/* One line, whatever a file's text put into it; on a terminal it is wrapped between words. */
 static void say(const cli_ui *ui, cli_style style, const char *head, const char *fmt, va_list ap)
 {
     char line[1200];
     int n = vsnprintf(line, sizeof line, fmt, ap);
-    size_t len = n < 0 ? 0 : LAR_MIN((size_t)n, sizeof line - 1);
-    for (size_t i = 0; i < len; i++)
-        if (line[i] == '\n' || line[i] == '\t')
-            line[i] = ' ';
+    size_t len = n < 0 ? 0 : LAR_MIN((size_t)n, sizeof line - 1), k = 0;
+    len -= lar_utf8_incomplete(line, len);
+    for (size_t i = 0; i < len;) {
+        uint32_t cp = 0;
+        int bytes = lar_utf8_decode(line + i, len - i, &cp);
+        bool bad = bytes == 0 || cp < 0x20 || (cp >= 0x7f && cp <= 0x9f);
+        if (bad)
+            line[k++] = ' ';
+        else
+            memmove(line + k, line + i, (size_t)bytes), k += (size_t)bytes;
+        i += (size_t)LAR_MAX(bytes, 1);
+    }
+    line[k] = 0;
     fflush(stdout);
     fprintf(stderr, "%s%s%s ", cli_on(ui, stderr, style), head, cli_off(ui, stderr));
-    cli_puts_clean(stderr, line, len - lar_utf8_incomplete(line, len));
-    fputc('\n', stderr);
+    cli_paragraph(stderr, line, (int)strlen(head) + 1, 0, ui->tty_err ? cli_width(stderr) : 100000);
 }
 
 void cli_error(const cli_ui *ui, const char *fmt, ...)

@@ -115,7 +115,8 @@ void cli_print_rows(const cli_ui *ui, const json_t *rows)
     const char *ptr[CLI_TABLE_COLS], *key;
     size_t cols = 0, i;
     json_t *v, *row;
-    json_object_foreach (json_array_get(rows, 0), key, v) {
+    json_object_foreach(json_array_get(rows, 0), key, v)
+    {
         if (cols == CLI_TABLE_COLS)
             break;
         snprintf(heads[cols], sizeof heads[cols], "%s%s", json_is_number(v) ? ">" : "", key);
@@ -128,9 +129,11 @@ void cli_print_rows(const cli_ui *ui, const json_t *rows)
         return;
     cli_table t;
     cli_table_begin(&t, cols, ptr);
-    json_array_foreach (rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         size_t c = 0;
-        json_object_foreach (json_array_get(rows, 0), key, v) {
+        json_object_foreach(json_array_get(rows, 0), key, v)
+        {
             if (c++ == cols)
                 break;
             json_cell(json_object_get(row, key), cell, sizeof cell);

@@ -1,4 +1,5 @@
-/* verb_doctor.c - lar doctor: what this machine has and what LAR makes of it. Depends on table.c. */
+/* verb_doctor.c - lar doctor: what this machine has and what LAR makes of it. Depends on table.c.
+ */
 #include "app/app.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,9 @@ static bool set(json_t *o, const char *key, json_t *v)
 static json_t *terminal(const cli_args *a)
 {
     const char *term = getenv("TERM");
-    return json_pack("{s:b,s:b,s:b,s:i,s:b,s:s}", "stdin", (int)a->ui.tty_in, "stdout", (int)a->ui.tty_out,
-                     "stderr", (int)a->ui.tty_err, "columns", cli_width(stdout), "color",
-                     (int)a->ui.color_out, "type", term ? term : "");
+    return json_pack("{s:b,s:b,s:b,s:i,s:b,s:s}", "stdin", (int)a->ui.tty_in, "stdout",
+                     (int)a->ui.tty_out, "stderr", (int)a->ui.tty_err, "columns", cli_width(stdout),
+                     "color", (int)a->ui.color_out, "type", term ? term : "");
 }
 
 /* What the library knows, and what the command adds. */
@@ -46,7 +47,8 @@ static void join(const json_t *arr, const char *mark, const char *marked, lar_bu
     size_t i;
     json_t *v;
     lar_buf_clear(b);
-    json_array_foreach (arr, i, v) {
+    json_array_foreach(arr, i, v)
+    {
         const char *s = json_is_string(v) ? json_string_value(v) : "?";
         lar_buf_printf(b, "%s%s%s", i ? ", " : "", s, mark && strcmp(s, mark) == 0 ? marked : "");
     }
@@ -63,7 +65,8 @@ static void print(const cli_args *a, const json_t *j)
 {
     lar_buf b = {0};
     char x[64], y[64], text[200];
-    snprintf(text, sizeof text, "%s, numerics %.0f", cli_str(j, "version", "?"), cli_num(j, "numerics", 0));
+    snprintf(text, sizeof text, "%s, numerics %.0f", cli_str(j, "version", "?"),
+             cli_num(j, "numerics", 0));
     line(a, "lar", text);
     line(a, "processor", cli_str(j, "cpu.name", NULL));
     join(cli_at(j, "cpu.features"), NULL, "", &b);
@@ -72,7 +75,8 @@ static void print(const cli_args *a, const json_t *j)
     line(a, "kernels", b.p);
     snprintf(text, sizeof text, "%.0f", cli_num(j, "threads", 0));
     line(a, "threads", text);
-    snprintf(text, sizeof text, "%s, %s free", cli_bytes(cli_num(j, "memory.total", 0), x, sizeof x),
+    snprintf(text, sizeof text, "%s, %s free",
+             cli_bytes(cli_num(j, "memory.total", 0), x, sizeof x),
              cli_bytes(cli_num(j, "memory.available", 0), y, sizeof y));
     line(a, "memory", text);
     double gb = cli_num(j, "bandwidth_gb_s", 0);
@@ -86,7 +90,8 @@ static void print(const cli_args *a, const json_t *j)
     snprintf(text, sizeof text, "%s%s%.0f columns, colours %s", cli_str(j, "terminal.type", ""),
              *cli_str(j, "terminal.type", "") ? ", " : "", cli_num(j, "terminal.columns", 0),
              color ? "on" : "off");
-    line(a, "terminal", json_is_true(cli_at(j, "terminal.stdout")) ? text : "output is not a terminal");
+    line(a, "terminal",
+         json_is_true(cli_at(j, "terminal.stdout")) ? text : "output is not a terminal");
     lar_buf_free(&b);
 }
 
@@ -109,6 +114,8 @@ static int run(cli_args *a)
     return code;
 }
 
-const cli_verb cli_verb_doctor = {.name = "doctor", .usage = "lar doctor [--json]",
+const cli_verb cli_verb_doctor = {.name = "doctor",
+                                  .usage = "lar doctor [--json]",
                                   .help = "show what this machine has and what LAR uses of it",
-                                  .groups = CLI_G_RUNTIME | CLI_G_JSON, .run = run};
+                                  .groups = CLI_G_RUNTIME | CLI_G_JSON,
+                                  .run = run};

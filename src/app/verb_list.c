@@ -7,8 +7,8 @@ static int as_json(cli_args *a, const cli_model_list *l)
     json_t *arr = json_array(), *j = json_pack("{s:s?,s:o}", "directory", dir, "models", arr);
     for (size_t i = 0; i < l->n; i++)
         json_array_append_new(arr, json_pack("{s:s,s:s,s:I,s:b}", "name", l->p[i].name, "file",
-                                             l->p[i].path, "bytes", (json_int_t)l->p[i].size, "default",
-                                             (int)l->p[i].is_default));
+                                             l->p[i].path, "bytes", (json_int_t)l->p[i].size,
+                                             "default", (int)l->p[i].is_default));
     int code = cli_print_json(&a->ui, j);
     json_decref(j);
     lar_free(dir);
@@ -30,7 +30,8 @@ static void as_table(cli_args *a, const cli_model_list *l)
         cli_table_print(&a->ui, &t, a->ui.tty_out ? cli_width(stdout) : 1000);
     cli_table_free(&t);
     if (l->n == 0)
-        cli_hint(&a->ui, "no models in %s; ./start fetches the default one", dir ? dir : "no folder");
+        cli_hint(&a->ui, "no models in %s; ./start fetches the default one",
+                 dir ? dir : "no folder");
     lar_free(dir);
 }
 
@@ -56,6 +57,10 @@ static const cli_flag own[] = {
     {.name = "names", .type = CLI_BOOL, .help = "names only, one a line"},
 };
 
-const cli_verb cli_verb_list = {.name = "list", .usage = "lar list [--json]",
-                                .help = "list the fetched models", .groups = CLI_G_JSON,
-                                .own = own, .n_own = LAR_LEN(own), .run = run};
+const cli_verb cli_verb_list = {.name = "list",
+                                .usage = "lar list [--json]",
+                                .help = "list the fetched models",
+                                .groups = CLI_G_JSON,
+                                .own = own,
+                                .n_own = LAR_LEN(own),
+                                .run = run};

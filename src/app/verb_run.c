@@ -42,8 +42,8 @@ static lar_status check_text(const lar_buf *b, lar_err *e)
     return LAR_OK;
 }
 
-/* The words, then what is piped in. --prompt stands alone, so that scripts with an open pipe as their standard
- * input never wait. */
+/* The words, then what is piped in. --prompt stands alone, so that scripts with an open pipe as
+ * their standard input never wait. */
 static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *e)
 {
     const char *flag = cli_get(a, "prompt"), *words = cli_words(a, first);
@@ -58,8 +58,10 @@ static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *
     if (a->ui.tty_in || (!words && cli_get(a, "messages")) ||
         (words && !cli_stdin_ready(PIPE_SECONDS, &silent))) {
         if (silent)
-            cli_note(&a->ui, "standard input is a pipe that said nothing for %.0f seconds: answering "
-                             "without it", PIPE_SECONDS);
+            cli_note(&a->ui,
+                     "standard input is a pipe that said nothing for %.0f seconds: answering "
+                     "without it",
+                     PIPE_SECONDS);
         lar_buf_puts(out, words ? words : "");
         return out->oom ? lar_fail(e, LAR_ENOMEM, "out of memory") : LAR_OK;
     }
@@ -151,18 +153,25 @@ static int run(cli_args *a)
 }
 
 static const cli_flag own[] = {
-    {.name = "cache", .type = CLI_STRING, .unit = "FILE",
+    {.name = "cache",
+     .type = CLI_STRING,
+     .unit = "FILE",
      .help = "keep the evaluated prompt in FILE and start from it"},
-    {.name = "show-thinking", .type = CLI_BOOL,
+    {.name = "show-thinking",
+     .type = CLI_BOOL,
      .help = "print reasoning too (the default on a terminal; --no-show-thinking)"},
     {.name = "quiet", .letter = 'q', .type = CLI_BOOL, .help = "no figures after the answer"},
 };
 
 const cli_verb cli_verb_run = {
-    .name = "run", .task = "generate", .usage = "lar run [MODEL] PROMPT... [FLAGS]",
+    .name = "run",
+    .task = "generate",
+    .usage = "lar run [MODEL] PROMPT... [FLAGS]",
     .help = "answer one prompt",
     .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
-    .own = own, .n_own = LAR_LEN(own), .run = run,
+    .own = own,
+    .n_own = LAR_LEN(own),
+    .run = run,
     .more = "Piped input is the prompt; with a PROMPT argument it comes after that. With --prompt, "
             "standard input is not read.\n"
             "Examples:\n"

@@ -56,7 +56,8 @@ static void show_object(const cli_args *a, const json_t *o)
     lar_buf b = {0};
     cli_table t;
     cli_table_begin(&t, 2, pair_heads);
-    json_object_foreach ((json_t *)(uintptr_t)o, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)o, key, v)
+    {
         value_text(v, &b);
         cli_table_add(&t, key);
         cli_table_add(&t, b.p && !b.oom ? b.p : "");
@@ -70,7 +71,7 @@ static void types_text(const json_t *types, lar_buf *b)
 {
     const char *key;
     json_t *v;
-    json_object_foreach ((json_t *)(uintptr_t)types, key, v)
+    json_object_foreach((json_t *)(uintptr_t)types, key, v)
         lar_buf_printf(b, "%s%lld %s", b->n ? ", " : "", (long long)json_integer_value(v), key);
 }
 
@@ -80,25 +81,33 @@ static void show_summary(const cli_args *a, const json_t *m)
     lar_buf types = {0};
     cli_table t;
     cli_table_begin(&t, 2, pair_heads);
-    pair(&t, "file", cli_str(m, "file", NULL));
+    const char *path = cli_str(m, "file", ""), *slash = strrchr(path, '/');
+    pair(&t, "file", slash ? slash + 1 : path);
+    if (slash) {
+        snprintf(line, sizeof line, "%.*s", (int)LAR_MIN(slash - path, 180), path);
+        pair(&t, "folder", line);
+    }
     pair(&t, "name", cli_str(m, "name", NULL));
     pair(&t, "architecture", cli_str(m, "architecture", NULL));
     pair(&t, "license", cli_str(m, "license", NULL));
     pair(&t, "parameters", cli_count(cli_num(m, "parameters", 0), n, sizeof n));
-    snprintf(line, sizeof line, "%s (%s bytes%s)", cli_bytes(cli_num(m, "bytes", 0), bytes, sizeof bytes),
+    snprintf(line, sizeof line, "%s (%s bytes%s)",
+             cli_bytes(cli_num(m, "bytes", 0), bytes, sizeof bytes),
              cli_count(cli_num(m, "bytes", 0), n, sizeof n),
              cli_num(m, "files", 1) > 1 ? ", in several files" : "");
     pair(&t, "size", line);
     types_text(cli_at(m, "tensors_by_type"), &types);
     pair(&t, "tensors", types.p);
     if (cli_num(m, "context_length", 0) > 0) {
-        snprintf(line, sizeof line, "%s tokens", cli_count(cli_num(m, "context_length", 0), n, sizeof n));
+        snprintf(line, sizeof line, "%s tokens",
+                 cli_count(cli_num(m, "context_length", 0), n, sizeof n));
         pair(&t, "context", line);
     }
     if (cli_at(m, "tokenizer.model")) {
         const char *pre = cli_str(m, "tokenizer.pre", NULL);
         snprintf(line, sizeof line, "%s%s%s, %s tokens", cli_str(m, "tokenizer.model", "?"),
-                 pre ? "/" : "", pre ? pre : "", cli_count(cli_num(m, "tokenizer.size", 0), n, sizeof n));
+                 pre ? "/" : "", pre ? pre : "",
+                 cli_count(cli_num(m, "tokenizer.size", 0), n, sizeof n));
         pair(&t, "tokenizer", line);
     }
     pair(&t, "template", json_is_true(cli_at(m, "has_template")) ? "yes" : "no");
@@ -150,9 +159,10 @@ static void show_tensors(const cli_args *a, const json_t *list)
     char bytes[64];
     cli_table t;
     cli_table_begin(&t, LAR_LEN(heads), heads);
-    json_array_foreach (list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         lar_buf shape = {0};
-        json_array_foreach (json_object_get(v, "shape"), k, d)
+        json_array_foreach(json_object_get(v, "shape"), k, d)
             lar_buf_printf(&shape, "%s%lld", k ? "x" : "", (long long)json_integer_value(d));
         cli_table_add(&t, cli_str(v, "name", ""));
         cli_table_add(&t, cli_str(v, "type", ""));
@@ -210,7 +220,10 @@ static const cli_flag own[] = {
     {.name = "metadata", .type = CLI_BOOL, .help = "list the metadata"},
 };
 
-const cli_verb cli_verb_show = {.name = "show", .usage = "lar show [MODEL] [FLAGS]",
+const cli_verb cli_verb_show = {.name = "show",
+                                .usage = "lar show [MODEL] [FLAGS]",
                                 .help = "show what is in a model file and what memory it takes",
-                                .groups = CLI_G_MODEL | CLI_G_JSON, .own = own, .n_own = LAR_LEN(own),
+                                .groups = CLI_G_MODEL | CLI_G_JSON,
+                                .own = own,
+                                .n_own = LAR_LEN(own),
                                 .run = run};

@@ -17,7 +17,8 @@ static lar_status prepare(cli_args *a, cli_client *c, enum cli_need need, const 
     return cli_args_apply(a, *r, NULL, e);
 }
 
-static int finish(cli_args *a, cli_client *c, lar_request *r, lar_status s, const lar_err *e, int code)
+static int finish(cli_args *a, cli_client *c, lar_request *r, lar_status s, const lar_err *e,
+                  int code)
 {
     if (s != LAR_OK)
         code = cli_report(a, e);
@@ -26,7 +27,8 @@ static int finish(cli_args *a, cli_client *c, lar_request *r, lar_status s, cons
     return code;
 }
 
-/* ---- tokenize ----------------------------------------------------------------------------------------- */
+/* ---- tokenize
+ * ----------------------------------------------------------------------------------------- */
 
 static int run_tokenize(cli_args *a)
 {
@@ -47,7 +49,7 @@ static int run_tokenize(cli_args *a)
     if (s == LAR_OK && cli_is_on(a, "json")) {
         cli_print_json(&a->ui, result);
     } else if (s == LAR_OK) {
-        json_array_foreach (json_object_get(result, "tokens"), i, id)
+        json_array_foreach(json_object_get(result, "tokens"), i, id)
             printf("%s%lld", i ? " " : "", (long long)json_integer_value(id));
         putchar('\n');
     }
@@ -57,12 +59,16 @@ static int run_tokenize(cli_args *a)
 }
 
 const cli_verb cli_verb_tokenize = {
-    .name = "tokenize", .task = "tokenize", .usage = "lar tokenize -m MODEL [FLAGS] < text",
+    .name = "tokenize",
+    .task = "tokenize",
+    .usage = "lar tokenize -m MODEL [FLAGS] < text",
     .help = "print the token ids of a text",
-    .groups = CLI_G_MODEL | CLI_G_JSON | CLI_G_RUNTIME, .run = run_tokenize,
+    .groups = CLI_G_MODEL | CLI_G_JSON | CLI_G_RUNTIME,
+    .run = run_tokenize,
     .more = "The text is read from standard input, byte for byte, unless it is given with a flag."};
 
-/* ---- template ----------------------------------------------------------------------------------------- */
+/* ---- template
+ * ----------------------------------------------------------------------------------------- */
 
 static lar_status read_file(const char *path, lar_buf *out, lar_err *e)
 {
@@ -112,8 +118,7 @@ static int run_template(cli_args *a)
     lar_err e = {0};
     json_t *result = NULL;
     bool model = the_model(a) || !cli_get(a, "template");
-    lar_status s =
-        prepare(a, &c, model ? CLI_NEED_VOCAB : CLI_NEED_RUNTIME, the_model(a), &r, &e);
+    lar_status s = prepare(a, &c, model ? CLI_NEED_VOCAB : CLI_NEED_RUNTIME, the_model(a), &r, &e);
     if (s == LAR_OK)
         s = template_input(a, r, &e);
     if (s == LAR_OK)
@@ -124,7 +129,8 @@ static int run_template(cli_args *a)
         const json_t *t = json_object_get(result, "text");
         size_t n = json_string_length(t);
         const char *p = json_string_value(t);
-        fwrite(p ? p : "", 1, n, stdout); /* the prompt to the byte: no newline is added in a pipe */
+        fwrite(p ? p : "", 1, n,
+               stdout); /* the prompt to the byte: no newline is added in a pipe */
         if (a->ui.tty_out && n && p[n - 1] != '\n')
             putchar('\n');
     }
@@ -133,22 +139,29 @@ static int run_template(cli_args *a)
 }
 
 static const cli_flag template_own[] = {
-    {.name = "template", .type = CLI_STRING, .unit = "FILE",
+    {.name = "template",
+     .type = CLI_STRING,
+     .unit = "FILE",
      .help = "a Jinja template to use instead of the model's"},
 };
 
 const cli_verb cli_verb_template = {
-    .name = "template", .task = "template",
+    .name = "template",
+    .task = "template",
     .usage = "lar template [-m MODEL | --template FILE] < request.json",
     .help = "print the prompt that a chat template makes of a conversation",
     .groups = CLI_G_MODEL | CLI_G_JSON | CLI_G_RUNTIME,
-    .own = template_own, .n_own = LAR_LEN(template_own), .run = run_template,
+    .own = template_own,
+    .n_own = LAR_LEN(template_own),
+    .run = run_template,
     .more = "The request is a JSON object: messages, tools, add_generation_prompt, and any further "
             "variable of the template.\n"
             "Example:\n"
-            "  echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | lar template -m model.gguf"};
+            "  echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | lar template -m "
+            "model.gguf"};
 
-/* ---- logits and bench ------------------------------------------------------------------------------------ */
+/* ---- logits and bench
+ * ------------------------------------------------------------------------------------ */
 
 static int run_logits(cli_args *a)
 {
@@ -174,9 +187,12 @@ static int run_logits(cli_args *a)
 }
 
 const cli_verb cli_verb_logits = {
-    .name = "logits", .task = "logits", .usage = "lar logits -m MODEL -p TEXT [FLAGS]",
+    .name = "logits",
+    .task = "logits",
+    .usage = "lar logits -m MODEL -p TEXT [FLAGS]",
     .help = "print the most likely next tokens and the hash of all logits",
-    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON, .run = run_logits};
+    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
+    .run = run_logits};
 
 static int run_bench(cli_args *a)
 {
@@ -195,7 +211,9 @@ static int run_bench(cli_args *a)
     return finish(a, &c, r, s, &e, CLI_OK);
 }
 
-const cli_verb cli_verb_bench = {
-    .name = "bench", .task = "bench", .usage = "lar bench [MODEL] [FLAGS]",
-    .help = "measure how fast a model reads and writes",
-    .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON, .run = run_bench};
+const cli_verb cli_verb_bench = {.name = "bench",
+                                 .task = "bench",
+                                 .usage = "lar bench [MODEL] [FLAGS]",
+                                 .help = "measure how fast a model reads and writes",
+                                 .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
+                                 .run = run_bench};

@@ -1,4 +1,5 @@
-/* wrap.c - word wrap of text that comes in pieces. Depends on utf8proc for the width of characters. */
+/* wrap.c - word wrap of text that comes in pieces. Depends on utf8proc for the width of characters.
+ */
 #include "app/app.h"
 #include <string.h>
 #include <utf8proc.h>

@@ -22,7 +22,7 @@
  *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1 vi_sra24
  *   vi_rows4(p, stride)          4 bytes of each of 16 rows
  *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
- *   vf_rows_f16(p, stride)       an F16 of each; vf_from_f16_low(vi): the F16 in the lanes' low halves
+ *   vf_from_f16_low(a)           the F16 in the low half of each lane
  *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
  *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x| <= 127.
  *                                kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by vi_pack_s8 from
@@ -77,7 +77,7 @@ static inline uint32_t vi_ld32_(const void *p)
 static inline vf vf_exp(vf x)
 {
     const vf hi = vf_set1(88.72283f), lo = vf_set1(-87.33654f);
-    vf c = vf_max(vf_min(x, hi), lo);
+    vf c = vf_max(lo, vf_min(hi, x)); /* in this order a NaN stays one */
     vi n = vf_round_i(vf_mul(c, vf_set1(1.44269504088896341f)));
     vf fn = vf_from_i(n);
     vf r = vf_fma(fn, vf_set1(-0.693145751953125f), c);

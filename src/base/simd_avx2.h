@@ -258,18 +258,6 @@ static inline vf vf_from_f16_low(vi x)
     return (vf){_mm256_cvtph_ps(_mm256_castsi256_si128(h)),
                 _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1))};
 }
-static inline vf vf_rows_f16(const uint8_t *p, size_t stride)
-{
-    uint64_t t[4];
-    for (int i = 0; i < 4; i++) {
-        uint16_t h[4];
-        for (int j = 0; j < 4; j++)
-            memcpy(h + j, p + (size_t)(4 * i + j) * stride, 2);
-        t[i] = (uint64_t)h[0] | (uint64_t)h[1] << 16 | (uint64_t)h[2] << 32 | (uint64_t)h[3] << 48;
-    }
-    return (vf){_mm256_cvtph_ps(_mm_set_epi64x((long long)t[1], (long long)t[0])),
-                _mm256_cvtph_ps(_mm_set_epi64x((long long)t[3], (long long)t[2]))};
-}
 static inline vi vi_lut16(const int8_t table[16], vi index)
 {
     __m128i q = _mm_loadu_si128((const __m128i *)(const void *)table);

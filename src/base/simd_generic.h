@@ -113,8 +113,12 @@ static inline vf vf_lt(vf a, vf b, vf x, vf y)
 static inline vi vf_round_i(vf a)
 {
     vi r;
-    for (int i = 0; i < 16; i++)
-        r.v[i] = (int32_t)((a.v[i] + 12582912.0f) - 12582912.0f);
+    for (int i = 0; i < 16; i++) {
+        float t = a.v[i] + 12582912.0f;
+        uint32_t u;
+        memcpy(&u, &t, 4);
+        r.v[i] = (int32_t)(u - 0x4b400000u);
+    }
     return r;
 }
 static inline vf vf_from_i(vi a)
@@ -225,10 +229,6 @@ static inline void vi_rows16(const uint8_t *p, size_t stride, vi out[4])
 static inline vf vf_from_f16_low(vi a)
 {
     LAR_LANES_(lar_f16_to_f32((uint16_t)a.v[i]));
-}
-static inline vf vf_rows_f16(const uint8_t *p, size_t stride)
-{
-    LAR_LANES_(lar_f16_to_f32((uint16_t)(p[(size_t)i * stride] | p[(size_t)i * stride + 1] << 8)));
 }
 static inline vi vi_lut16(const int8_t table[16], vi index)
 {

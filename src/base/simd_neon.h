@@ -231,13 +231,6 @@ static inline vf vf_from_f16_low(vi x)
     }
     return r;
 }
-static inline vf vf_rows_f16(const uint8_t *p, size_t stride)
-{
-    uint16_t t[16];
-    for (int i = 0; i < 16; i++)
-        memcpy(t + i, p + (size_t)i * stride, 2);
-    return vf_load_f16(t);
-}
 static inline vi vi_lut16(const int8_t table[16], vi index)
 {
     int8x16_t t = vld1q_s8(table);

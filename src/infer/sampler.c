@@ -1,6 +1,7 @@
 /* sampler.c - see sampler.h. Probabilities are in double; nothing here depends on libm or on threads. */
 #include "infer/sampler.h"
 #include "base/math.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -45,13 +46,19 @@ static bool take_memory(lar_sampler *s)
 
 lar_status lar_sampler_new(const lar_sampler_params *p, size_t n_vocab, lar_sampler **out, lar_err *e)
 {
+    if (!n_vocab)
+        return lar_fail(e, LAR_EARG, "sampler: a vocabulary of 0 tokens");
+    for (size_t i = 0; i < p->n_bias; i++)
+        if (!(p->bias[i].bias < INFINITY))
+            return lar_fail(e, LAR_EARG, "sampler: the bias of token %d is %g, want a number or -inf", p->bias[i].id,
+                            (double)p->bias[i].bias);
     lar_sampler *s = lar_alloc(sizeof *s);
     if (!s)
         return lar_fail(e, LAR_ENOMEM, "sampler: out of memory");
     s->p = *p;
     s->n_vocab = n_vocab;
     s->mu = 2.0 * (double)p->mirostat_tau;
-    if (!n_vocab || !take_memory(s)) {
+    if (!take_memory(s)) {
         lar_sampler_free(s);
         return lar_fail(e, LAR_ENOMEM, "sampler: out of memory for %zu tokens", n_vocab);
     }
@@ -84,6 +91,12 @@ static double uniform(const lar_sampler *s, uint64_t position, unsigned purpose)
     return (double)(lar_random(s->p.seed, position * 4 + purpose) >> 11) * 0x1p-53;
 }
 
+/* Only what was finite before: a sum that left the range. */
+static float in_range(float x)
+{
+    return x > FLT_MAX ? FLT_MAX : x;
+}
+
 static size_t window(int32_t last_n, size_t n)
 {
     return last_n < 0 ? n : LAR_MIN((size_t)last_n, n);
@@ -102,7 +115,7 @@ static void penalties(lar_sampler *s, const int32_t *h, size_t n)
         if (!s->count[h[i]])
             continue; /* dealt with */
         *x = *x > 0 ? *x / p->repeat_penalty : *x * p->repeat_penalty;
-        *x -= (float)s->count[h[i]] * p->frequency_penalty + p->presence_penalty;
+        *x = in_range(*x - ((float)s->count[h[i]] * p->frequency_penalty + p->presence_penalty));
         s->count[h[i]] = 0;
     }
 }
@@ -360,15 +373,15 @@ static size_t sample(lar_sampler *s, uint64_t position)
 static lar_status prepare(lar_sampler *s, const float *logits, const int32_t *h, size_t n, lar_err *e)
 {
     for (size_t i = 0; i < s->n_vocab; i++)
-        if (logits[i] != logits[i])
-            return lar_fail(e, LAR_ENUMERIC, "logit %zu is not a number", i);
+        if (!(logits[i] < INFINITY))
+            return lar_fail(e, LAR_ENUMERIC, "logit %zu is %g, want a number or -inf", i, (double)logits[i]);
     for (size_t i = 0; i < n; i++)
         if (h[i] < 0 || (size_t)h[i] >= s->n_vocab)
             return lar_fail(e, LAR_EARG, "sampler: token %d in the history, want 0 to %zu", h[i], s->n_vocab - 1);
     memcpy(s->x, logits, s->n_vocab * sizeof *s->x);
     for (size_t i = 0; i < s->p.n_bias; i++)
         if (s->bias[i].id >= 0 && (size_t)s->bias[i].id < s->n_vocab)
-            s->x[s->bias[i].id] += s->bias[i].bias;
+            s->x[s->bias[i].id] = in_range(s->x[s->bias[i].id] + s->bias[i].bias);
     penalties(s, h, n);
     return dry(s, h, n, e);
 }
@@ -379,7 +392,7 @@ lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *
     LAR_TRY(prepare(s, logits, history, n_history, e));
     if (filter && !filter->apply(filter->state, s->x, s->n_vocab))
         return lar_fail(e, LAR_EARG, "no token is allowed here");
-    if (s->p.temp == 0 && !s->p.mirostat) {
+    if (s->p.temp == 0) {
         *out = best_of(s->x, s->n_vocab);
         if (!(s->x[*out] > -INFINITY))
             return lar_fail(e, LAR_EARG, "no token is allowed here");

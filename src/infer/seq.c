@@ -63,7 +63,7 @@ static int pages_of(int tokens)
 
 void lar_seq_truncate(lar_seq *s, int length)
 {
-    if (length < 0 || length >= s->n)
+    if (length < 0 || length > s->n)
         return;
     s->n = length;
     drop_pages(s, pages_of(length));
@@ -77,7 +77,7 @@ static bool must_copy_last(const lar_seq *s)
 
 int lar__seq_pages_needed(const lar_seq *s, int n)
 {
-    return pages_of(s->n + n) - s->n_pages + (must_copy_last(s) ? 1 : 0);
+    return LAR_MAX(0, pages_of(s->n + n) - s->n_pages) + (must_copy_last(s) ? 1 : 0);
 }
 
 static int32_t take_page(lar_engine *en)

@@ -68,7 +68,7 @@ static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
         pack(b, (uint32_t)s->tokens[i], 4);
         LAR_TRY(put(w, b, 4, e));
     }
-    for (int i = 0; i < s->n_pages; i++)
+    for (int i = 0; i < (s->n + LAR_PAGE - 1) / LAR_PAGE; i++) /* a failed step may have left more pages */
         for (int l = 0; l < en->net->dec.n_layer; l++) {
             const lar_tensor *c[2] = {en->k[l], en->v[l]};
             for (int j = 0; j < 2; j++)

@@ -36,8 +36,8 @@ static const struct row {
     HF("rope.scaling.attn_factor", attn_factor, false, 1, 0, 1e3)
     HF("rope.scaling.yarn_ext_factor", yarn_ext, false, 1, -1, 1e3)
     HF("rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3)
-    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32, 0, 1e6)
-    HF("rope.scaling.yarn_beta_slow", yarn_beta_slow, false, 1, 0, 1e6)
+    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32, 1e-3, 1e6)
+    HF("rope.scaling.yarn_beta_slow", yarn_beta_slow, false, 1, 1e-3, 1e6)
     HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6)
     HF("final_logit_softcapping", logit_softcap, false, 0, 0, 1e6)
 #undef HU

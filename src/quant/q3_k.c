@@ -36,7 +36,7 @@ typedef struct q_head {
 
 static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
 {
-    h->d = h->m = vf_rows_f16(p + 108, stride);
+    h->d = h->m = vf_from_f16_low(vi_shr(vi_rows4(p + 106, stride), 16));
     for (int i = 0; i < 3; i++)
         h->s[i] = vi_rows4(p + 96 + 4 * i, stride);
 }

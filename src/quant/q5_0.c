@@ -32,7 +32,7 @@ typedef struct q_head {
 
 static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
 {
-    h->d = vf_rows_f16(p, stride);
+    h->d = vf_from_f16_low(vi_rows4(p, stride));
     h->m = h->d;
 }
 

@@ -36,7 +36,7 @@ typedef struct q_head {
 
 static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
 {
-    h->d = h->m = vf_rows_f16(p + 208, stride);
+    h->d = h->m = vf_from_f16_low(vi_shr(vi_rows4(p + 206, stride), 16));
     vi_rows16(p + 192, stride, h->s);
 }
 LAR_INLINE vi q_scale(const q_head *h, int b, int half)

@@ -47,17 +47,12 @@ static lar_status deliver(lar_answer *a, lar_task *t, size_t n, lar_err *e)
 {
     const bool thinking = a->where == LAR_ANSWER_THINKING;
     lar_buf *to = thinking ? &a->thinking : &a->text;
-    size_t skip = 0;
-    while (a->skip_space && skip < n && (a->in.p[skip] == '\n' || a->in.p[skip] == ' '))
-        skip++;
-    if (n > skip)
-        a->skip_space = false;
-    lar_buf_add(to, a->in.p + skip, n - skip);
+    if (!n)
+        return LAR_OK;
+    lar_buf_add(to, a->in.p, n);
     if (to->oom)
         return lar_fail(e, LAR_ENOMEM, "answer: out of memory");
-    lar_status s = LAR_OK;
-    if (n > skip)
-        s = lar_task_text(t, thinking ? LAR_EVENT_THINKING : LAR_EVENT_TEXT, a->in.p + skip, n - skip, e);
+    const lar_status s = lar_task_text(t, thinking ? LAR_EVENT_THINKING : LAR_EVENT_TEXT, a->in.p, n, e);
     consume(a, n);
     return s;
 }
@@ -85,21 +80,33 @@ static bool decide(lar_answer *a, bool last)
     return true;
 }
 
-/* How much may be delivered now; a stop string that is whole cuts what follows. */
+/* How much may be delivered now: all before the first stop string that is whole, else before the first that has
+ * begun. */
 static size_t certain(lar_answer *a, bool last)
 {
-    size_t n = a->in.n;
-    for (size_t i = 0; a->where == LAR_ANSWER_TEXT && i < a->n_stop; i++) {
+    size_t cut = a->in.n, begun = a->in.n;
+    for (size_t i = 0; i < a->n_stop; i++) {
         bool whole;
-        const size_t at = a->stop[i][0] ? find(a->in.p, a->in.n, a->stop[i], &whole) : a->in.n;
-        if (at < a->in.n && whole && (at < n || !a->stopped)) {
-            n = LAR_MIN(n, at);
-            a->stopped = true;
-        } else if (at < n && !last) {
-            n = at;
-        }
+        if (!a->stop[i][0])
+            continue;
+        const size_t at = find(a->in.p, a->in.n, a->stop[i], &whole);
+        a->stopped = a->stopped || whole;
+        if (whole)
+            cut = LAR_MIN(cut, at);
+        else
+            begun = LAR_MIN(begun, at);
     }
-    return n;
+    return a->stopped || last ? cut : begun;
+}
+
+/* The blank lines between a reasoning block and the answer are no part of either, nor of a stop string. */
+static void drop_blank(lar_answer *a)
+{
+    size_t n = 0;
+    while (a->skip_space && n < a->in.n && (a->in.p[n] == '\n' || a->in.p[n] == ' '))
+        n++;
+    a->skip_space = a->skip_space && n == a->in.n;
+    consume(a, n);
 }
 
 static lar_status flush(lar_answer *a, lar_task *t, bool last, lar_err *e)
@@ -110,6 +117,7 @@ static lar_status flush(lar_answer *a, lar_task *t, bool last, lar_err *e)
         return LAR_OK;
     if (a->where == LAR_ANSWER_THINKING) {
         bool whole;
+        drop_blank(a);
         const size_t at = find(a->in.p, a->in.n, close_tag, &whole);
         LAR_TRY(deliver(a, t, last && !whole ? a->in.n : at, e));
         if (!whole)
@@ -118,6 +126,7 @@ static lar_status flush(lar_answer *a, lar_task *t, bool last, lar_err *e)
         a->where = LAR_ANSWER_TEXT;
         a->skip_space = true;
     }
+    drop_blank(a);
     return deliver(a, t, certain(a, last), e);
 }
 

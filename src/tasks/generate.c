@@ -125,7 +125,7 @@ static bool opens_thinking(const lar_tokenizer *tok, const lar_ids *ids)
     lar_detok d;
     lar_buf b = {0};
     lar_detok_init(&d, tok, true);
-    for (size_t i = ids->n > 8 ? ids->n - 8 : 0; i < ids->n; i++)
+    for (size_t i = ids->n > 16 ? ids->n - 16 : 0; i < ids->n; i++)
         lar_detok_put(&d, ids->p[i], &b);
     while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == ' '))
         b.n--;
@@ -150,10 +150,12 @@ static lar_status read_bias(const params *p, state *s, size_t n_vocab, size_t *n
     {
         char *end;
         const unsigned long id = strtoul(key, &end, 10);
-        if (*end || end == key || id >= n_vocab)
+        if (key[0] < '0' || key[0] > '9' || *end || id >= n_vocab)
             return lar_fail(e, LAR_EARG, "logit-bias: '%.40s' is no token id, want 0 to %zu", key, n_vocab - 1);
         if (!json_is_number(v) && !json_is_false(v))
             return lar_fail(e, LAR_EARG, "logit-bias: token %lu wants a number or false", id);
+        if (!(json_number_value(v) >= -1e9 && json_number_value(v) <= 1e9))
+            return lar_fail(e, LAR_EARG, "logit-bias: token %lu has %g, want -1e9 to 1e9", id, json_number_value(v));
         s->bias[(*n)++] = (lar_logit_bias){(int32_t)id, json_is_false(v) ? -__builtin_inff() : (float)json_number_value(v)};
     }
     return LAR_OK;
@@ -173,7 +175,7 @@ static lar_status find_breakers(const params *p, const lar_tokenizer *tok, lar_i
         lar_buf_clear(&b);
         lar_detok_put(&d, (int32_t)id, &b);
         for (size_t i = 0; b.p && i < n; i++)
-            if (strstr(b.p, br[i])) {
+            if (br[i][0] && strstr(b.p, br[i])) {
                 st = lar_ids_add(out, (int32_t)id, e);
                 break;
             }
@@ -204,6 +206,21 @@ static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
     return lar_sampler_new(&sp, n_vocab, &s->sampler, e);
 }
 
+/* Cut at such a text, the answer is whole characters. */
+static lar_status check_stop(const params *p, lar_err *e)
+{
+    for (size_t i = 0; i < p->stop.n; i++) {
+        const size_t n = strlen(p->stop.p[i]);
+        for (size_t at = 0; at < n;) {
+            const int k = lar_utf8_decode(p->stop.p[i] + at, n - at, NULL);
+            if (!k)
+                return lar_fail(e, LAR_EARG, "stop: text %zu is not valid UTF-8", i + 1);
+            at += (size_t)k;
+        }
+    }
+    return LAR_OK;
+}
+
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
@@ -213,6 +230,7 @@ static lar_status start(lar_task *t, lar_err *e)
     s->t_start = lar_clock();
     if (!tok)
         return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
+    LAR_TRY(check_stop(p, e));
     if (p->raw) {
         const char *text = p->prompt ? p->prompt : "";
         LAR_TRY(lar_tokenizer_encode(tok, text, strlen(text), LAR_TOK_BOS, &s->prompt, e));
@@ -254,7 +272,7 @@ static lar_status shift(lar_task *t, lar_err *e)
     const params *p = t->params;
     state *s = t->state;
     lar_seq *seq = t->session->seq;
-    const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2), drop = (n - keep) / 2;
+    const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2), drop = LAR_MAX(1, (n - keep) / 2);
     lar_ids rest = {0};
     lar_status st = LAR_OK;
     for (int i = keep + drop; i < n && st == LAR_OK; i++)

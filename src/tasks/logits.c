@@ -20,7 +20,7 @@ static const lar_field fields[] = {
     {.name = "prompt", .letter = 'p', .type = LAR_FIELD_STRING, AT(prompt), .unit = "TEXT",
      .help = "Text, taken as it is; BOS is added as the file says"},
     {.name = "ids", .type = LAR_FIELD_STRING, AT(ids), .unit = "IDS",
-     .help = "Token ids separated by spaces or commas, instead of a prompt"},
+     .help = "Token ids separated by spaces or commas, or @FILE of them, instead of a prompt"},
     {.name = "top", .letter = 'k', .type = LAR_FIELD_INT, AT(top), .def = 10, .min = 0, .max = 1 << 24, .unit = "K",
      .help = "Show the K likeliest tokens of the last position"},
     {.name = "all", .type = LAR_FIELD_BOOL, AT(all), .help = "Evaluate the logits of every position (hash and --out)"},
@@ -36,22 +36,33 @@ typedef struct state {
     int32_t *order;
 } state;
 
-static lar_status parse_ids(const char *p, lar_ids *ids, lar_err *e)
+static lar_status parse_ids(const char *p, size_t n, lar_ids *ids, lar_err *e)
 {
-    while (*p) {
+    for (const char *end = p + n; p < end;) {
         int64_t v = 0;
         if (*p == ' ' || *p == ',' || *p == '\n' || *p == '\t' || *p == '\r') {
             p++;
             continue;
         }
         const char *begin = p;
-        for (; *p >= '0' && *p <= '9' && v < INT32_MAX; p++)
+        for (; p < end && *p >= '0' && *p <= '9' && v <= INT32_MAX; p++)
             v = v * 10 + (*p - '0');
         if (p == begin || v > INT32_MAX)
-            return lar_fail(e, LAR_EARG, "ids: '%.20s' is not a token id", begin);
+            return lar_fail(e, LAR_EARG, "ids: '%.*s' is not a token id", (int)LAR_MIN(20, end - begin), begin);
         LAR_TRY(lar_ids_add(ids, (int32_t)v, e));
     }
     return LAR_OK;
+}
+
+static lar_status read_ids(const char *text, lar_ids *ids, lar_err *e)
+{
+    lar_map m;
+    if (*text != '@')
+        return parse_ids(text, strlen(text), ids, e);
+    LAR_TRY(lar_map_open(text + 1, &m, e));
+    const lar_status s = parse_ids((const char *)m.data, m.size, ids, e);
+    lar_map_close(&m);
+    return s;
 }
 
 static lar_status start(lar_task *t, lar_err *e)
@@ -60,7 +71,7 @@ static lar_status start(lar_task *t, lar_err *e)
     state *s = t->state;
     crypto_hash_sha256_init(&s->sha);
     if (p->ids) {
-        LAR_TRY(parse_ids(p->ids, &s->ids, e));
+        LAR_TRY(read_ids(p->ids, &s->ids, e));
     } else {
         const lar_tokenizer *tok = t->model->vocab.tok;
         if (!tok)

@@ -4,25 +4,27 @@
  *   source -> lex (tokens) -> parse (nodes) -> check (names of filters and tests, misplaced tags)
  *   nodes + variables -> eval -> text and spans
  *
- * Values are 16 bytes and live in the bump memory of one render; nothing is freed before its end. A compiled
- * template is never written to after lar_template_new. Functions that return bool have filled the error when
- * they return false. Depends on base, jansson (input only), utf8proc.
+ * Values are 16 bytes and live in the bump memory of one render; nothing is freed before its end. A
+ * compiled template is never written to after lar_template_new. Functions that return bool have
+ * filled the error when they return false. Depends on base, jansson (input only), utf8proc.
  */
 #ifndef LAR_JINJA_H
 #define LAR_JINJA_H
 #include "text/template.h"
 
-/* ---- limits: a hostile template or conversation ends with an error, in bounded time and memory -------- */
-#define JINJA_MAX_SOURCE (4u << 20)    /* bytes of template source */
-#define JINJA_MAX_NESTING 200          /* depth of the syntax tree; CPython allows about as much */
-#define JINJA_MAX_DEPTH 1000           /* nested evaluation, macro and data depth; CPython's recursion limit */
-#define JINJA_MAX_STEPS 10000000       /* nodes evaluated, plus a share of the bytes that were looked at */
-#define JINJA_MAX_OUTPUT (64u << 20)   /* bytes of rendered text, captured blocks counted too */
-#define JINJA_MAX_MEMORY (512u << 20)  /* bytes of values of one render */
-#define JINJA_MAX_RANGE 100000         /* items of range(), as jinja2's sandbox */
-#define JINJA_BYTES_PER_STEP 64        /* bytes looked at that cost one step */
+/* ---- limits: a hostile template or conversation ends with an error, in bounded time and memory */
+#define JINJA_MAX_SOURCE (4u << 20) /* bytes of template source */
+#define JINJA_MAX_NESTING 200       /* depth of the syntax tree; CPython allows about as much */
+#define JINJA_MAX_DEPTH                                                                            \
+    1000 /* nested evaluation, macro and data depth; CPython's recursion limit */
+#define JINJA_MAX_STEPS                                                                            \
+    10000000 /* nodes evaluated, plus a share of the bytes that were looked at */
+#define JINJA_MAX_OUTPUT (64u << 20)  /* bytes of rendered text, captured blocks counted too */
+#define JINJA_MAX_MEMORY (512u << 20) /* bytes of values of one render */
+#define JINJA_MAX_RANGE 100000        /* items of range(), as jinja2's sandbox */
+#define JINJA_BYTES_PER_STEP 64       /* bytes looked at that cost one step */
 
-/* ---- bump memory: 16-byte aligned, zeroed, freed as a whole ------------------------------------------- */
+/* ---- bump memory: 16-byte aligned, zeroed, freed as a whole -------------------------------- */
 typedef struct jchunk jchunk;
 typedef struct jmem {
     jchunk *head;
@@ -33,7 +35,7 @@ typedef struct jmem {
 void *lar__jmem_alloc(jmem *m, size_t n);
 void lar__jmem_free(jmem *m);
 
-/* ---- values ----------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------- */
 typedef enum jtype {
     JV_MISSING, /* "no argument": never seen by a template */
     JV_UNDEF,
@@ -61,8 +63,8 @@ typedef enum jtype {
 
 typedef struct jstr {
     const char *p;
-    size_t n;   /* bytes */
-    size_t len; /* code points */
+    size_t n;    /* bytes */
+    size_t len;  /* code points */
     bool markup; /* jinja2's Markup: adding text to it escapes that text */
 } jstr;
 
@@ -177,7 +179,7 @@ typedef struct jiter {
     struct jenv *env;
 } jiter;
 
-/* ---- syntax tree ------------------------------------------------------------------------------------- */
+/* ---- syntax tree --------------------------------------------------------------------------- */
 typedef enum jkind {
     /* expressions; fields used */
     N_CONST,   /* val */
@@ -203,20 +205,20 @@ typedef enum jkind {
     N_OPERAND, /* op, a */
     N_COND,    /* a: test, b, c (may be NULL) */
     /* statements */
-    N_DATA,    /* val */
-    N_OUTPUT,  /* kids */
-    N_FOR,     /* a: target, b: iterable, c: test or NULL, kids, els, flag: recursive */
-    N_IF,      /* kids of N_BRANCH, els */
-    N_BRANCH,  /* a, kids */
-    N_SET,     /* a, b */
-    N_SETBLOCK, /* a, b: filter or NULL, kids */
-    N_MACRO,   /* name, params, kids, uses_* */
-    N_CALLBLOCK, /* a: call, b: the N_MACRO that is `caller` */
+    N_DATA,        /* val */
+    N_OUTPUT,      /* kids */
+    N_FOR,         /* a: target, b: iterable, c: test or NULL, kids, els, flag: recursive */
+    N_IF,          /* kids of N_BRANCH, els */
+    N_BRANCH,      /* a, kids */
+    N_SET,         /* a, b */
+    N_SETBLOCK,    /* a, b: filter or NULL, kids */
+    N_MACRO,       /* name, params, kids, uses_* */
+    N_CALLBLOCK,   /* a: call, b: the N_MACRO that is `caller` */
     N_FILTERBLOCK, /* b, kids */
-    N_WITH,    /* els: target, value, ...; kids */
-    N_BLOCK,   /* name, kids */
-    N_AUTOESCAPE, /* a, kids */
-    N_GENERATION, /* b: the N_MACRO of the body */
+    N_WITH,        /* els: target, value, ...; kids */
+    N_BLOCK,       /* name, kids */
+    N_AUTOESCAPE,  /* a, kids */
+    N_GENERATION,  /* b: the N_MACRO of the body */
     N_BREAK,
     N_CONTINUE,
 } jkind;
@@ -238,6 +240,7 @@ typedef struct jcallargs {
 struct jnode {
     uint8_t kind, op;
     bool flag, uses_caller, uses_kwargs, uses_varargs;
+    bool closes; /* FOR: its body makes macros, which keep their frame */
     uint16_t depth;
     uint32_t line;
     uint64_t hash; /* of name */
@@ -253,14 +256,61 @@ struct jnode {
 };
 
 /* operators of N_BIN and N_OPERAND */
-enum { OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_FLOORDIV, OP_MOD, OP_POW, OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE,
-       OP_IN, OP_NOTIN };
+enum {
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_FLOORDIV,
+    OP_MOD,
+    OP_POW,
+    OP_EQ,
+    OP_NE,
+    OP_LT,
+    OP_LE,
+    OP_GT,
+    OP_GE,
+    OP_IN,
+    OP_NOTIN
+};
 
-/* ---- tokens ------------------------------------------------------------------------------------------- */
+/* ---- tokens -------------------------------------------------------------------------------- */
 typedef enum jtok {
-    T_EOF, T_DATA, T_VAR_BEGIN, T_VAR_END, T_BLOCK_BEGIN, T_BLOCK_END, T_NAME, T_STRING, T_INTEGER, T_FLOAT,
-    T_ADD, T_SUB, T_MUL, T_DIV, T_FLOORDIV, T_MOD, T_POW, T_TILDE, T_LBRACKET, T_RBRACKET, T_LPAREN, T_RPAREN,
-    T_LBRACE, T_RBRACE, T_EQ, T_NE, T_GT, T_GE, T_LT, T_LE, T_ASSIGN, T_DOT, T_COLON, T_PIPE, T_COMMA,
+    T_EOF,
+    T_DATA,
+    T_VAR_BEGIN,
+    T_VAR_END,
+    T_BLOCK_BEGIN,
+    T_BLOCK_END,
+    T_NAME,
+    T_STRING,
+    T_INTEGER,
+    T_FLOAT,
+    T_ADD,
+    T_SUB,
+    T_MUL,
+    T_DIV,
+    T_FLOORDIV,
+    T_MOD,
+    T_POW,
+    T_TILDE,
+    T_LBRACKET,
+    T_RBRACKET,
+    T_LPAREN,
+    T_RPAREN,
+    T_LBRACE,
+    T_RBRACE,
+    T_EQ,
+    T_NE,
+    T_GT,
+    T_GE,
+    T_LT,
+    T_LE,
+    T_ASSIGN,
+    T_DOT,
+    T_COLON,
+    T_PIPE,
+    T_COMMA,
     T_SEMICOLON
 } jtok;
 typedef struct jtoken {
@@ -286,7 +336,7 @@ bool lar__jlex(jc *c, const char *src, size_t n);
 bool lar__jparse(jc *c, jnode **root);
 bool lar__jcheck(jc *c, jnode *root);
 
-/* ---- a render in progress ----------------------------------------------------------------------------- */
+/* ---- a render in progress ------------------------------------------------------------------ */
 typedef struct jvar {
     const jstr *name;
     uint64_t hash;
@@ -332,7 +382,7 @@ bool lar__joom(jr *r);
 bool lar__jstep(jr *r, size_t bytes); /* one step and a share for the bytes */
 bool lar__jenter(jr *r);              /* depth; lar__jleave when it returned true */
 void lar__jleave(jr *r);
-void *lar__jalloc(jr *r, size_t n);   /* NULL with the error filled */
+void *lar__jalloc(jr *r, size_t n); /* NULL with the error filled */
 void *lar__jalloc_array(jr *r, size_t n, size_t each);
 
 /* jinja_value.c */
@@ -342,10 +392,13 @@ jv lar__jv_int(int64_t i);
 jv lar__jv_bool(bool b);
 jv lar__jv_float(double f);
 jv lar__jv_none(void);
-bool lar__jv_text(jr *r, const char *p, size_t n, bool copy, jv *out); /* a str; `copy` or borrowed */
-bool lar__jv_sub(jr *r, const jstr *s, size_t off, size_t n, jv *out);  /* bytes [off, off+n) of s, as s is */
+bool lar__jv_text(jr *r, const char *p, size_t n, bool copy,
+                  jv *out); /* a str; `copy` or borrowed */
+bool lar__jv_sub(jr *r, const jstr *s, size_t off, size_t n,
+                 jv *out); /* bytes [off, off+n) of s, as s is */
 bool lar__jv_z(jr *r, const char *z, jv *out);
-bool lar__jv_buf(jr *r, lar_buf *b, bool markup, jv *out); /* copies, frees b; fails if b is out of memory */
+bool lar__jv_buf(jr *r, lar_buf *b, bool markup,
+                 jv *out); /* copies, frees b; fails if b is out of memory */
 bool lar__jv_list(jr *r, size_t cap, bool tuple, jv *out);
 bool lar__jlist_add(jr *r, jlist *l, jv v);
 bool lar__jv_pair(jr *r, jv a, jv b, jv *out);
@@ -370,10 +423,12 @@ bool lar__jiter_next(jr *r, jiter *it, jv *out, bool *done);
 bool lar__jv_gen(jr *r, const jiter *it, jv *out);
 bool lar__jv_to_list(jr *r, jv v, jv *out);
 bool lar__jsort(jr *r, jv *keys, jv *vals, size_t n, bool reverse); /* stable, by keys */
-size_t lar__jutf8_at(const jstr *s, size_t index);                  /* byte offset of a code point */
-ptrdiff_t lar__jfind(jr *r, const jstr *s, size_t from, size_t to, const jstr *what); /* -1: no; bytes */
-bool lar__jspace(uint32_t cp);                                      /* str.isspace */
-void lar__jtrim(const jstr *s, const jstr *chars, int sides, size_t *b, size_t *e); /* 1 left, 2 right */
+size_t lar__jutf8_at(const jstr *s, size_t index); /* byte offset of a code point */
+ptrdiff_t lar__jfind(jr *r, const jstr *s, size_t from, size_t to,
+                     const jstr *what); /* -1: no; bytes */
+bool lar__jspace(uint32_t cp);          /* str.isspace */
+void lar__jtrim(const jstr *s, const jstr *chars, int sides, size_t *b,
+                size_t *e); /* 1 left, 2 right */
 
 /* jinja_case.c: sorted by cp; "" where the simple mapping holds */
 typedef struct jcase {
@@ -388,7 +443,7 @@ bool lar__jv_str(jr *r, jv v, const jstr **out); /* str(v) */
 bool lar__jput_str(jr *r, lar_buf *b, jv v);
 bool lar__jput_repr(jr *r, lar_buf *b, jv v);
 bool lar__jput_json(jr *r, lar_buf *b, jv v, jv indent, jv separators, bool ascii, bool sort);
-bool lar__jpercent(jr *r, const jstr *f, jv args, jv *out);              /* str % args */
+bool lar__jpercent(jr *r, const jstr *f, jv args, jv *out);               /* str % args */
 bool lar__jformat(jr *r, const jstr *f, const jargs *a, jv map, jv *out); /* str.format */
 void lar__jput_float(lar_buf *b, double f);
 void lar__jput_escaped(lar_buf *b, const char *p, size_t n);
@@ -405,7 +460,8 @@ bool lar__jneg(jr *r, jv a, bool minus, jv *out);
 bool lar__jgetattr(jr *r, jv obj, const jstr *name, jv *out);
 bool lar__jgetitem(jr *r, jv obj, jv key, jv *out);
 bool lar__jslice(jr *r, jv obj, const jv part[3], jv *out);
-bool lar__jattr(jr *r, jv obj, const jstr *name, jv *out, bool *found); /* Python's own attributes only */
+bool lar__jattr(jr *r, jv obj, const jstr *name, jv *out,
+                bool *found); /* Python's own attributes only */
 bool lar__jround_check(jr *r, double f, jv *out);
 
 /* jinja_eval.c */
@@ -419,12 +475,14 @@ bool lar__jloop_attr(jr *r, jloop *l, const jstr *name, jv *out, bool *found);
 /* jinja_filters.c, jinja_methods.c, jinja_globals.c: tables sorted or not, ended by a NULL name */
 const jfunc_def *lar__jfilter(const char *p, size_t n);
 const jfunc_def *lar__jtest(const char *p, size_t n);
+extern const jfunc_def lar__jtext_filters[]; /* the rest of lar__jfilter: jinja_ftext.c */
 const jfunc_def *lar__jglobal(const char *p, size_t n);
+bool lar__jis_dict_class(const jfunc_def *f); /* the global `dict` */
 const jfunc_def *lar__jmethod(jv obj, const char *p, size_t n);
 const jfunc_def *lar__jdef_find(const jfunc_def *t, const char *p, size_t n);
 /* Bind arguments to names; out[i].t is JV_MISSING where none was given. `names` has max entries. */
-bool lar__jbind(jr *r, const char *what, const jargs *a, const char *const *names, size_t min, size_t max,
-                jv *out);
+bool lar__jbind(jr *r, const char *what, const jargs *a, const char *const *names, size_t min,
+                size_t max, jv *out);
 bool lar__jitem_path(jr *r, jv item, jv path, jv fallback, jv *out); /* make_attrgetter */
 bool lar__jgen_next(jr *r, jiter *it, jv *out, bool *done);          /* kinds that filters make */
 

@@ -1,7 +1,7 @@
 /*
- * jinja_case.c - characters whose upper, title or lower case is more than one character (the unconditional
- * part of Unicode's SpecialCasing.txt). Generated from Python's str methods by tools/goldens/templates.py.
- * Depends on jinja.h.
+ * jinja_case.c - characters whose upper, title or lower case is more than one character
+ * (the unconditional part of Unicode's SpecialCasing.txt). Generated from Python's str methods
+ * by tools/goldens/templates.py --case. Depends on jinja.h.
  */
 #include "text/jinja.h"
 

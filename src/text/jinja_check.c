@@ -1,7 +1,7 @@
 /*
- * jinja_check.c - what jinja2, and the Python compiler behind it, refuse in a tree that parses: unknown filters
- * and tests, assignments to `loop`, loop controls outside loops. It also notes which macros read caller, kwargs
- * and varargs. Depends on jinja.h.
+ * jinja_check.c - what jinja2, and the Python compiler behind it, refuse in a tree that parses:
+ * unknown filters and tests, assignments to `loop`, loop controls outside loops. It also notes
+ * which macros read caller, kwargs and varargs. Depends on jinja.h.
  */
 #include "text/jinja.h"
 #include <string.h>
@@ -15,6 +15,7 @@ typedef struct check {
     jc *c;
     scope *macros;
     size_t loop_stores; /* assignments to `loop` seen */
+    size_t closures;    /* macros and their like seen */
     bool in_loop, soft;
 } check;
 
@@ -45,7 +46,8 @@ static void see_name(check *k, const jstr *name, bool load)
             if (!load) {
                 s->gone[i] = true;
             } else if (!s->gone[i]) {
-                bool *uses[] = {&s->macro->uses_caller, &s->macro->uses_kwargs, &s->macro->uses_varargs};
+                bool *uses[] = {&s->macro->uses_caller, &s->macro->uses_kwargs,
+                                &s->macro->uses_varargs};
                 *uses[i] = true;
             }
         }
@@ -87,6 +89,7 @@ static bool check_frame(check *k, jnode **v, size_t n, bool function)
 
 static bool check_macro(check *k, jnode *n)
 {
+    k->closures++;
     for (size_t i = 0; i < n->n_params; i++)
         see_name(k, n->params[i].name, false);
     scope s = {.up = k->macros, .macro = n};
@@ -113,7 +116,7 @@ static bool check_macro(check *k, jnode *n)
 
 static bool check_for(check *k, jnode *n)
 {
-    size_t stores = k->loop_stores;
+    size_t stores = k->loop_stores, closures = k->closures;
     bool soft = k->soft, in_loop = k->in_loop;
     if (!check_target(k, n->a) || !check_node(k, n->b))
         return false;
@@ -122,6 +125,7 @@ static bool check_for(check *k, jnode *n)
         return false;
     k->in_loop = true;
     bool ok = check_list(k, n->kids, n->n);
+    n->closes = k->closures != closures;
     k->in_loop = in_loop && !n->flag;
     ok = ok && check_list(k, n->els, n->n_els);
     k->soft = soft;
@@ -135,7 +139,8 @@ static bool check_filter(check *k, jnode *n)
 {
     if (n->a && !check_node(k, n->a))
         return false;
-    n->def = n->kind == N_FILTER ? lar__jfilter(n->name->p, n->name->n) : lar__jtest(n->name->p, n->name->n);
+    n->def = n->kind == N_FILTER ? lar__jfilter(n->name->p, n->name->n)
+                                 : lar__jtest(n->name->p, n->name->n);
     if (!n->def && !k->soft)
         return lar__jc_fail(k->c, LAR_EFORMAT, n->line, "no %s named '%.*s'",
                             n->kind == N_FILTER ? "filter" : "test", (int)LAR_MIN(n->name->n, 60u),
@@ -210,7 +215,8 @@ static bool check_node(check *k, jnode *n)
         return ok;
     default:
         return (!n->a || check_node(k, n->a)) && (!n->b || check_node(k, n->b)) &&
-               (!n->c || check_node(k, n->c)) && check_args(k, n->args) && check_list(k, n->kids, n->n);
+               (!n->c || check_node(k, n->c)) && check_args(k, n->args) &&
+               check_list(k, n->kids, n->n);
     }
 }
 

@@ -1,7 +1,7 @@
 /*
- * jinja_eval.c - the interpreter: statements, expressions, scopes, loops, macros. Scopes are jinja2's: a loop
- * body, macro, with, call, filter and set block is a frame of its own whose assignments end with it; `if` is
- * not. Depends on jinja.h.
+ * jinja_eval.c - the interpreter: statements, expressions, scopes, loops, macros. Scopes are
+ * jinja2's: a loop body, macro, with, call, filter and set block is a frame of its own whose
+ * assignments end with it; `if` is not. Depends on jinja.h.
  */
 #include "text/jinja.h"
 #include <string.h>
@@ -10,7 +10,7 @@ typedef enum flow { GO, BREAK, CONTINUE, FAIL } flow;
 
 static flow exec_list(jr *r, jenv *env, jnode *const *v, size_t n);
 
-/* ---- bounds ------------------------------------------------------------------------------------------- */
+/* ---- bounds -------------------------------------------------------------------------------- */
 
 bool lar__jfail(jr *r, const char *fmt, ...)
 {
@@ -53,7 +53,7 @@ void lar__jleave(jr *r)
     r->depth--;
 }
 
-/* ---- scopes ------------------------------------------------------------------------------------------- */
+/* ---- scopes -------------------------------------------------------------------------------- */
 
 jenv *lar__jenv_new(jr *r, jenv *up)
 {
@@ -121,7 +121,7 @@ static jv lookup(jr *r, jenv *env, const jnode *n)
     return v;
 }
 
-/* ---- output ------------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------- */
 
 static bool put(jr *r, jv v)
 {
@@ -151,7 +151,7 @@ static flow capture(jr *r, jenv *env, jnode *const *v, size_t n, jv *out)
     return f;
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------------- */
 
 static bool args_add(jr *r, jargs *a, size_t *cap, jv v)
 {
@@ -189,7 +189,8 @@ static bool args_dynamic(jr *r, jenv *env, const jcallargs *c, jargs *a, size_t 
         if (!lar__jeval(r, env, c->dynkw, &v))
             return false;
         if (v.t != JV_DICT)
-            return lar__jfail(r, "the argument after ** is a %s, want a dict", lar__jtype_name[v.t]);
+            return lar__jfail(r, "the argument after ** is a %s, want a dict",
+                              lar__jtype_name[v.t]);
         size_t n = a->n_named + v.u.d->n;
         const jstr **names = lar__jalloc_array(r, n + 1, sizeof *names);
         jv *vals = lar__jalloc_array(r, n + 1, sizeof *vals);
@@ -202,9 +203,11 @@ static bool args_dynamic(jr *r, jenv *env, const jcallargs *c, jargs *a, size_t 
         for (size_t i = 0; i < v.u.d->n; i++) {
             const jentry *e = &v.u.d->e[i];
             if (e->key.t != JV_STR)
-                return lar__jfail(r, "keywords must be strings, found a %s", lar__jtype_name[e->key.t]);
+                return lar__jfail(r, "keywords must be strings, found a %s",
+                                  lar__jtype_name[e->key.t]);
             for (size_t k = 0; k < a->n_named; k++)
-                if (a->name[k]->n == e->key.u.s->n && !memcmp(a->name[k]->p, e->key.u.s->p, e->key.u.s->n))
+                if (a->name[k]->n == e->key.u.s->n &&
+                    !memcmp(a->name[k]->p, e->key.u.s->p, e->key.u.s->n))
                     return lar__jfail(r, "keyword argument '%.*s' given twice",
                                       (int)LAR_MIN(a->name[k]->n, 60u), a->name[k]->p);
             names[a->n_named + i] = e->key.u.s;
@@ -267,26 +270,29 @@ static bool macro_rest(jr *r, jenv *e, const jnode *n, const jargs *a, bool *use
     jv caller = lar__jv_undef(r, "no caller defined"), kw, va;
     bool explicit_caller = false;
     for (size_t i = 0; i < n->n_params; i++)
-        explicit_caller |= lar_str_eq((lar_str){n->params[i].name->p, n->params[i].name->n}, special);
+        explicit_caller |=
+            lar_str_eq((lar_str){n->params[i].name->p, n->params[i].name->n}, special);
     if (!lar__jv_dict(r, &kw) || !lar__jv_list(r, 0, true, &va))
         return false;
     for (size_t i = 0; i < a->n_named; i++) {
         jv key = {.t = JV_STR, .u.s = a->name[i]};
         if (used[i])
             continue;
-        if (n->uses_caller && !explicit_caller && lar_str_eq((lar_str){key.u.s->p, key.u.s->n}, special)) {
+        if (n->uses_caller && !explicit_caller &&
+            lar_str_eq((lar_str){key.u.s->p, key.u.s->n}, special)) {
             if (a->named[i].t != JV_NONE)
                 caller = a->named[i];
         } else if (!n->uses_kwargs) {
-            return lar__jfail(r, "macro takes no keyword argument '%.*s'", (int)LAR_MIN(key.u.s->n, 60u),
-                              key.u.s->p);
+            return lar__jfail(r, "macro takes no keyword argument '%.*s'",
+                              (int)LAR_MIN(key.u.s->n, 60u), key.u.s->p);
         } else if (!lar__jdict_set(r, kw.u.d, key, a->named[i])) {
             return false;
         }
     }
     for (size_t i = n->n_params; i < a->n; i++) {
         if (!n->uses_varargs)
-            return lar__jfail(r, "macro takes not more than %zu arguments, found %zu", n->n_params, a->n);
+            return lar__jfail(r, "macro takes not more than %zu arguments, found %zu", n->n_params,
+                              a->n);
         if (!lar__jlist_add(r, va.u.l, a->v[i]))
             return false;
     }
@@ -347,7 +353,8 @@ bool lar__jcall(jr *r, jv f, const jargs *a, jv *out)
         break;
     case JV_LOOP:
         if (!f.u.loop->node->flag)
-            ok = lar__jfail(r, "the loop must have the 'recursive' marker to be called recursively");
+            ok =
+                lar__jfail(r, "the loop must have the 'recursive' marker to be called recursively");
         else if (a->n != 1 || a->n_named)
             ok = lar__jfail(r, "loop() wants one argument");
         else
@@ -359,8 +366,9 @@ bool lar__jcall(jr *r, jv f, const jargs *a, jv *out)
         f.u.cycler->used = true;
         break;
     case JV_BLOCK:
-        ok = f.u.node ? capture(r, lar__jenv_new(r, r->root), f.u.node->kids, f.u.node->n, out) == GO
-                      : lar__jfail(r, "self cannot be called");
+        ok = f.u.node
+                 ? capture(r, lar__jenv_new(r, r->root), f.u.node->kids, f.u.node->n, out) == GO
+                 : lar__jfail(r, "self cannot be called");
         break;
     case JV_UNDEF:
         ok = lar__jundef_use(r, f);
@@ -413,7 +421,7 @@ static bool eval_filter(jr *r, jenv *env, const jnode *n, const jv *text, jv *ou
     return true;
 }
 
-/* ---- expressions -------------------------------------------------------------------------------------- */
+/* ---- expressions --------------------------------------------------------------------------- */
 
 static bool eval_items(jr *r, jenv *env, const jnode *n, jv *out)
 {
@@ -585,7 +593,7 @@ bool lar__jeval(jr *r, jenv *env, const jnode *n, jv *out)
     return ok;
 }
 
-/* ---- assignment --------------------------------------------------------------------------------------- */
+/* ---- assignment ---------------------------------------------------------------------------- */
 
 static bool ns_find(jr *r, jenv *env, const jnode *t, jv *ns)
 {
@@ -635,7 +643,7 @@ bool lar__jassign(jr *r, jenv *env, const jnode *t, jv v)
     return true;
 }
 
-/* ---- loops -------------------------------------------------------------------------------------------- */
+/* ---- loops --------------------------------------------------------------------------------- */
 
 static bool loop_next(jr *r, jloop *l, jv *v, bool *done)
 {
@@ -719,9 +727,11 @@ static bool loop_changed(jr *r, jv self, const jargs *a, jv *out)
 
 bool lar__jloop_attr(jr *r, jloop *l, const jstr *name, jv *out, bool *found)
 {
-    static const jfunc_def methods[] = {{"cycle", loop_cycle}, {"changed", loop_changed}, {NULL, NULL}};
-    static const char *const names[] = {"index", "index0", "first", "depth", "depth0", "last", "nextitem",
-                                        "previtem", "length", "revindex", "revindex0"};
+    static const jfunc_def methods[] = {
+        {"cycle", loop_cycle}, {"changed", loop_changed}, {NULL, NULL}};
+    static const char *const names[] = {"index",  "index0",   "first",    "depth",
+                                        "depth0", "last",     "nextitem", "previtem",
+                                        "length", "revindex", "revindex0"};
     size_t k = 0;
     *found = true;
     while (k < LAR_LEN(names) && !lar_str_eq((lar_str){name->p, name->n}, names[k]))
@@ -776,6 +786,9 @@ bool lar__jloop_attr(jr *r, jloop *l, const jstr *name, jv *out, bool *found)
 static flow exec_for(jr *r, jenv *env, const jnode *n, jv iterable, int64_t depth)
 {
     jloop *l = lar__jalloc(r, sizeof *l);
+    static const jstr loop_name = {"loop", 4, 4, false};
+    const uint64_t loop_hash = lar_hash64("loop", 4);
+    jenv *body = NULL;
     bool done, any = false;
     jv v;
     if (!l)
@@ -803,16 +816,21 @@ static flow exec_for(jr *r, jenv *env, const jnode *n, jv iterable, int64_t dept
         l->index0++;
         l->before = l->current;
         l->current = v;
-        jenv *body = lar__jenv_new(r, env);
+        if (!body || n->closes)
+            body = lar__jenv_new(r, env);
+        else
+            body->n = 0;
         if (!body || !lar__jassign(r, body, n->a, v) ||
-            !env_setz(r, body, "loop", (jv){.t = JV_LOOP, .u.loop = l}))
+            !env_set(r, body, &loop_name, loop_hash, (jv){.t = JV_LOOP, .u.loop = l}))
             return FAIL;
         flow f = exec_list(r, body, n->kids, n->n);
         if (f == FAIL)
             return FAIL;
         if (f == BREAK)
             break;
-        any |= f == GO; /* jinja2 notes a round at the end of the body, so `continue` leaves it out too */
+        any |=
+            f ==
+            GO; /* jinja2 notes a round at the end of the body, so `continue` leaves it out too */
     }
     if (any || !n->n_els)
         return GO;
@@ -839,7 +857,7 @@ static bool run_loop(jr *r, jenv *env, const jnode *n, jv iterable, int64_t dept
     return lar__jv_buf(r, &b, false, out);
 }
 
-/* ---- statements --------------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------- */
 
 static flow exec_if(jr *r, jenv *env, const jnode *n)
 {
@@ -968,8 +986,10 @@ static flow exec(jr *r, jenv *env, const jnode *n)
     case N_IF:
         return exec_if(r, env, n);
     case N_SET:
-        return ns_check(r, env, n->a) && lar__jeval(r, env, n->b, &v) && lar__jassign(r, env, n->a, v) ? GO
-                                                                                                       : FAIL;
+        return ns_check(r, env, n->a) && lar__jeval(r, env, n->b, &v) &&
+                       lar__jassign(r, env, n->a, v)
+                   ? GO
+                   : FAIL;
     case N_SETBLOCK:
         return exec_set_block(r, env, n);
     case N_MACRO:

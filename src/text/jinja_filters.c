@@ -1,47 +1,14 @@
 /*
- * jinja_filters.c - jinja2's built-in filters, with tojson as transformers sets it. Those that are generators
- * there (map, select, unique, batch, slice, items, reverse of a list) are lazy here. Depends on jinja.h.
+ * jinja_filters.c - jinja2's built-in filters, with tojson as transformers sets it. Those that are
+ * generators there (map, select, unique, batch, slice, items, reverse of a list) are lazy here.
+ * Depends on jinja.h.
  */
-#include "text/jinja.h"
+#include "text/jinja_args.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define BIND(what, min, ...)                                                   \
-    static const char *const names_[] = {__VA_ARGS__};                         \
-    jv v[LAR_LEN(names_)];                                                     \
-    if (!lar__jbind(r, what, a, names_, min, LAR_LEN(names_), v))              \
-        return false
-
-static bool no_args(jr *r, const char *what, const jargs *a)
-{
-    return a->n + a->n_named == 0 || lar__jfail(r, "filter '%s' takes no arguments", what);
-}
-static bool given(jv v)
-{
-    return v.t != JV_MISSING && v.t != JV_NONE;
-}
-static bool flag(jr *r, jv v, bool dflt, bool *b)
-{
-    *b = dflt;
-    return v.t == JV_MISSING || lar__jv_true(r, v, b);
-}
-static bool opt_int(jr *r, jv v, const char *what, int64_t dflt, int64_t *i)
-{
-    *i = dflt;
-    return v.t == JV_MISSING || lar__jv_as_int(r, v, what, i);
-}
-static bool want_str(jr *r, const char *what, jv v, const jstr **s)
-{
-    if (v.t == JV_UNDEF)
-        return lar__jundef_use(r, v);
-    if (v.t != JV_STR)
-        return lar__jfail(r, "%s: found a %s, want a string", what, lar__jtype_name[v.t]);
-    *s = v.u.s;
-    return true;
-}
-
-/* ---- attributes of items ------------------------------------------------------------------------------ */
+/* ---- attributes of items ------------------------------------------------------------------- */
 
 /* make_attrgetter: "a.b.0" or an index */
 bool lar__jitem_path(jr *r, jv item, jv path, jv fallback, jv *out)
@@ -85,7 +52,7 @@ static bool fold(jr *r, jv *v, bool case_sensitive)
     return case_sensitive || v->t != JV_STR || lar__jstr_case(r, v->u.s, CASE_LOWER, v);
 }
 
-/* ---- generators --------------------------------------------------------------------------------------- */
+/* ---- generators ---------------------------------------------------------------------------- */
 
 static bool gen(jr *r, jiter_kind kind, jv in, const jargs *a, jiter *it)
 {
@@ -110,11 +77,13 @@ static bool named_def(jr *r, jiter *it, size_t at, bool test)
 {
     const jargs *a = it->args;
     if (a->v[at].t != JV_STR)
-        return lar__jfail(r, "the name of a %s is a %s", test ? "test" : "filter", lar__jtype_name[a->v[at].t]);
+        return lar__jfail(r, "the name of a %s is a %s", test ? "test" : "filter",
+                          lar__jtype_name[a->v[at].t]);
     const jstr *s = a->v[at].u.s;
     it->fn = test ? lar__jtest(s->p, s->n) : lar__jfilter(s->p, s->n);
     if (!it->fn)
-        return lar__jfail(r, "no %s named '%.*s'", test ? "test" : "filter", (int)LAR_MIN(s->n, 60u), s->p);
+        return lar__jfail(r, "no %s named '%.*s'", test ? "test" : "filter",
+                          (int)LAR_MIN(s->n, 60u), s->p);
     jargs *rest = lar__jalloc(r, sizeof *rest);
     if (!rest)
         return false;
@@ -311,8 +280,8 @@ static bool next_for(jr *r, jiter *it, jv *out, bool *done)
         if (!lar__jiter_next(r, it->in, out, done) || *done)
             return r->st == LAR_OK;
         jenv *env = lar__jenv_new(r, it->env);
-        if (!env || !lar__jassign(r, env, it->node->a, *out) || !lar__jeval(r, env, it->node->c, &t) ||
-            !lar__jv_true(r, t, &b))
+        if (!env || !lar__jassign(r, env, it->node->a, *out) ||
+            !lar__jeval(r, env, it->node->c, &t) || !lar__jv_true(r, t, &b))
             return false;
         if (b)
             return true;
@@ -414,7 +383,8 @@ static bool f_reverse(jr *r, jv in, const jargs *a, jv *out)
         return lar__jslice(r, in, part, out);
     }
     gen(r, JI_REVERSED, in, a, &it);
-    if (in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT || in.t == JV_RANGE || in.t == JV_VIEW)
+    if (in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT || in.t == JV_RANGE ||
+        in.t == JV_VIEW)
         return lar__jv_gen(r, &it, out);
     if (!lar__jv_to_list(r, in, out))
         return false;
@@ -427,13 +397,14 @@ static bool f_reverse(jr *r, jv in, const jargs *a, jv *out)
     return true;
 }
 
-/* ---- sequences ---------------------------------------------------------------------------------------- */
+/* ---- sequences ----------------------------------------------------------------------------- */
 
 static bool f_first(jr *r, jv in, const jargs *a, jv *out)
 {
     jiter it;
     bool done;
-    if (!no_args(r, "first", a) || !lar__jiter_init(r, in, &it) || !lar__jiter_next(r, &it, out, &done))
+    if (!no_args(r, "first", a) || !lar__jiter_init(r, in, &it) ||
+        !lar__jiter_next(r, &it, out, &done))
         return false;
     if (done)
         *out = lar__jv_undef(r, "no first item, sequence was empty");
@@ -485,7 +456,8 @@ static bool f_join(jr *r, jv in, const jargs *a, jv *out)
     return lar__jstr_join(r, &plain, in, false, out);
 }
 
-static bool sorted(jr *r, jv in, jv attribute, bool case_sensitive, bool reverse, jlist **keys, jv *out)
+static bool sorted(jr *r, jv in, jv attribute, bool case_sensitive, bool reverse, jlist **keys,
+                   jv *out)
 {
     jv ks;
     if (!lar__jv_to_list(r, in, out) || !lar__jv_list(r, out->u.l->n, false, &ks))
@@ -544,7 +516,8 @@ static bool f_dictsort(jr *r, jv in, const jargs *a, jv *out)
         return false;
     if (v[1].t == JV_STR && lar_str_eq((lar_str){v[1].u.s->p, v[1].u.s->n}, "value"))
         pos = lar__jv_int(1);
-    else if (v[1].t != JV_MISSING && !(v[1].t == JV_STR && lar_str_eq((lar_str){v[1].u.s->p, v[1].u.s->n}, "key")))
+    else if (v[1].t != JV_MISSING &&
+             !(v[1].t == JV_STR && lar_str_eq((lar_str){v[1].u.s->p, v[1].u.s->n}, "key")))
         return lar__jfail(r, "dictsort: by wants \"key\" or \"value\"");
     if (in.t == JV_UNDEF)
         return lar__jundef_use(r, in);
@@ -577,8 +550,8 @@ static bool f_groupby(jr *r, jv in, const jargs *a, jv *out)
         if (!eq) {
             jv pair;
             /* the group's name is that of its first member, in its own case */
-            if (!lar__jitem_path(r, items.u.l->v[i], v[0], v[1], &name) || !lar__jv_list(r, 0, false, &group) ||
-                !lar__jv_pair(r, name, group, &pair))
+            if (!lar__jitem_path(r, items.u.l->v[i], v[0], v[1], &name) ||
+                !lar__jv_list(r, 0, false, &group) || !lar__jv_pair(r, name, group, &pair))
                 return false;
             pair.flag = 1;
             if (!lar__jlist_add(r, out->u.l, pair))
@@ -640,453 +613,13 @@ static bool f_sum(jr *r, jv in, const jargs *a, jv *out)
             return false;
         if (done)
             return true;
-        if (!lar__jitem_path(r, x, v[0], (jv){.t = JV_MISSING}, &x) || !lar__jbin(r, OP_ADD, *out, x, out))
+        if (!lar__jitem_path(r, x, v[0], (jv){.t = JV_MISSING}, &x) ||
+            !lar__jbin(r, OP_ADD, *out, x, out))
             return false;
     }
 }
 
-/* ---- text --------------------------------------------------------------------------------------------- */
-
-static bool case_filter(jr *r, const char *what, jv in, const jargs *a, int how, jv *out)
-{
-    const jstr *s;
-    return no_args(r, what, a) && lar__jv_str(r, in, &s) && lar__jstr_case(r, s, how, out);
-}
-static bool f_lower(jr *r, jv in, const jargs *a, jv *out)
-{
-    return case_filter(r, "lower", in, a, CASE_LOWER, out);
-}
-static bool f_upper(jr *r, jv in, const jargs *a, jv *out)
-{
-    return case_filter(r, "upper", in, a, CASE_UPPER, out);
-}
-static bool f_capitalize(jr *r, jv in, const jargs *a, jv *out)
-{
-    return case_filter(r, "capitalize", in, a, CASE_CAPITALIZE, out);
-}
-
-/* Words begin after -, white space, and the brackets ({[<; not as str.title. */
-static bool f_title(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    lar_buf b = {0};
-    if (!no_args(r, "title", a) || !lar__jv_str(r, in, &s) || !lar__jstep(r, s->n))
-        return false;
-    for (size_t i = 0; i < s->n;) {
-        size_t e = i;
-        uint32_t cp = 0;
-        bool sep = false;
-        while (e < s->n) { /* [i, e): a run of separators, or a word */
-            int k = LAR_MAX(1, lar_utf8_decode(s->p + e, s->n - e, &cp));
-            bool is_sep = lar__jspace(cp) || (cp < 128 && cp && strchr("-({[<", (int)cp));
-            if (e > i && is_sep != sep)
-                break;
-            sep = is_sep;
-            e += (size_t)k;
-        }
-        size_t first = (size_t)LAR_MAX(1, lar_utf8_decode(s->p + i, s->n - i, NULL));
-        jv head, tail;
-        if (!lar__jv_sub(r, s, i, first, &head) || !lar__jv_sub(r, s, i + first, e - i - first, &tail) ||
-            !lar__jstr_case(r, head.u.s, CASE_UPPER, &head) || !lar__jstr_case(r, tail.u.s, CASE_LOWER, &tail)) {
-            lar_buf_free(&b);
-            return false;
-        }
-        lar_buf_add(&b, head.u.s->p, head.u.s->n);
-        lar_buf_add(&b, tail.u.s->p, tail.u.s->n);
-        i = e;
-    }
-    return lar__jv_buf(r, &b, false, out);
-}
-
-static bool f_trim(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s, *chars = NULL;
-    size_t b, e;
-    BIND("trim", 0, "chars");
-    if (!lar__jv_str(r, in, &s) || (given(v[0]) && !want_str(r, "trim", v[0], &chars)) ||
-        !lar__jstep(r, s->n * (chars ? LAR_MIN(chars->n, (size_t)1 << 20) : 1)))
-        return false;
-    lar__jtrim(s, chars, 3, &b, &e);
-    return lar__jv_sub(r, s, b, e - b, out);
-}
-
-static bool f_string(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    if (!no_args(r, "string", a) || !lar__jv_str(r, in, &s))
-        return false;
-    *out = (jv){.t = JV_STR, .u.s = s};
-    return true;
-}
-
-static bool f_replace(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s, *from, *to;
-    int64_t max = -1;
-    BIND("replace", 2, "old", "new", "count");
-    if (!lar__jv_str(r, in, &s) || !lar__jv_str(r, v[0], &from) || !lar__jv_str(r, v[1], &to) ||
-        (given(v[2]) && !lar__jv_as_int(r, v[2], "replace: count", &max)))
-        return false;
-    jstr plain = *s;
-    plain.markup = false;
-    return lar__jstr_replace(r, &plain, from, to, max, out);
-}
-
-static bool f_center(jr *r, jv in, const jargs *a, jv *out)
-{
-    static const jstr space = {" ", 1, 1, false};
-    const jstr *s;
-    int64_t width;
-    BIND("center", 0, "width");
-    return lar__jv_str(r, in, &s) && opt_int(r, v[0], "center", 80, &width) &&
-           lar__jstr_pad(r, s, width, &space, 2, out);
-}
-
-static bool f_indent(jr *r, jv in, const jargs *a, jv *out)
-{
-    static const jstr space = {" ", 1, 1, false};
-    const jstr *s, *ind;
-    bool first, blank;
-    jv pad, lines;
-    BIND("indent", 0, "width", "first", "blank");
-    if (!want_str(r, "indent", in, &s) || !flag(r, v[1], false, &first) || !flag(r, v[2], false, &blank))
-        return false;
-    if (v[0].t == JV_STR) {
-        ind = v[0].u.s;
-    } else {
-        int64_t n;
-        if (!opt_int(r, v[0], "indent", 4, &n) || !lar__jstr_pad(r, &space, LAR_MAX(n, 1), &space, 0, &pad))
-            return false;
-        static const jstr none = {"", 0, 0, false};
-        ind = n > 0 ? pad.u.s : &none;
-    }
-    jv with_end, end;
-    if (!lar__jv_z(r, "\n", &end) || !lar__jbin(r, OP_ADD, in, end, &with_end) ||
-        !lar__jstr_splitlines(r, with_end.u.s, false, &lines))
-        return false;
-    lar_buf b = {0};
-    if (first)
-        lar_buf_add(&b, ind->p, ind->n);
-    for (size_t i = 0; i < lines.u.l->n; i++) {
-        const jstr *line = lines.u.l->v[i].u.s;
-        if (i)
-            lar_buf_putc(&b, '\n');
-        if (i && (blank || line->n))
-            lar_buf_add(&b, ind->p, ind->n);
-        lar_buf_add(&b, line->p, line->n);
-        if (b.n > JINJA_MAX_OUTPUT || !lar__jstep(r, ind->n)) {
-            break;
-        }
-    }
-    return lar__jv_buf(r, &b, s->markup, out) && r->st == LAR_OK;
-}
-
-static bool f_truncate(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s, *end;
-    int64_t length, leeway;
-    bool kill;
-    jv dots, head, parts;
-    BIND("truncate", 0, "length", "killwords", "end", "leeway");
-    int64_t len;
-    if (!lar__jv_len(r, in, &len) || !opt_int(r, v[0], "truncate", 255, &length) ||
-        !flag(r, v[1], false, &kill) || !lar__jv_z(r, "...", &dots) ||
-        !want_str(r, "truncate: end", v[2].t == JV_MISSING ? dots : v[2], &end))
-        return false;
-    leeway = 5;
-    if (given(v[3]) && !lar__jv_as_int(r, v[3], "truncate: leeway", &leeway))
-        return false;
-    if (length < (int64_t)end->len)
-        return lar__jfail(r, "truncate: expected length >= %zu, got %lld", end->len, (long long)length);
-    if (leeway < 0)
-        return lar__jfail(r, "truncate: expected leeway >= 0, got %lld", (long long)leeway);
-    *out = in;
-    if (length > INT64_MAX - leeway || len <= length + leeway)
-        return true;
-    if (!want_str(r, "truncate", in, &s))
-        return false;
-    jv part[3] = {lar__jv_none(), lar__jv_int(length - (int64_t)end->len), lar__jv_none()};
-    static const jstr space = {" ", 1, 1, false};
-    if (!lar__jslice(r, in, part, &head))
-        return false;
-    if (!kill) {
-        if (!lar__jstr_split(r, head.u.s, &space, 1, true, &parts))
-            return false;
-        head = parts.u.l->v[0];
-    }
-    return lar__jbin(r, OP_ADD, head, (jv){.t = JV_STR, .u.s = end}, out);
-}
-
-static bool f_wordcount(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    int64_t n = 0;
-    bool word = false;
-    if (!no_args(r, "wordcount", a) || !lar__jv_str(r, in, &s) || !lar__jstep(r, s->n))
-        return false;
-    for (size_t i = 0; i < s->n;) {
-        int k = LAR_MAX(1, lar_utf8_decode(s->p + i, s->n - i, NULL));
-        jstr one = {s->p + i, (size_t)k, 1, false};
-        bool w = s->p[i] == '_' || lar__jstr_is(&one, 'n');
-        n += w && !word;
-        word = w;
-        i += (size_t)k;
-    }
-    *out = lar__jv_int(n);
-    return true;
-}
-
-static bool f_striptags(jr *r, jv in, const jargs *a, jv *out)
-{
-    static const struct {
-        const char *name, *text;
-    } ents[] = {{"&amp;", "&"}, {"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&#34;", "\""},
-                {"&apos;", "'"}, {"&nbsp;", "\xC2\xA0"}};
-    const jstr *s;
-    lar_buf b = {0}, c = {0};
-    jv text, words;
-    size_t pos = 0;
-    if (!no_args(r, "striptags", a) || !lar__jv_str(r, in, &s) || !lar__jstep(r, s->n))
-        return false;
-    while (pos < s->n) {
-        const char *lt = memchr(s->p + pos, '<', s->n - pos);
-        if (!lt)
-            break;
-        size_t at = (size_t)(lt - s->p);
-        bool comment = s->n - at >= 4 && !memcmp(lt, "<!--", 4);
-        const jstr close = {comment ? "-->" : ">", comment ? 3 : 1, 0, false};
-        ptrdiff_t e = lar__jfind(r, s, LAR_MIN(at + (comment ? 4 : 0), s->n), s->n, &close);
-        if (e < 0)
-            break;
-        lar_buf_add(&b, s->p + pos, at - pos);
-        pos = (size_t)e + close.n;
-    }
-    if (pos < s->n)
-        lar_buf_add(&b, s->p + pos, s->n - pos);
-    static const jstr space = {" ", 1, 1, false};
-    if (!lar__jv_buf(r, &b, false, &text) || !lar__jstr_split(r, text.u.s, NULL, -1, false, &words) ||
-        !lar__jstr_join(r, &space, words, true, &text))
-        return false;
-    s = text.u.s;
-    for (size_t i = 0; i < s->n;) {
-        size_t k = 0;
-        while (k < LAR_LEN(ents) &&
-               !(s->n - i >= strlen(ents[k].name) && !memcmp(s->p + i, ents[k].name, strlen(ents[k].name))))
-            k++;
-        if (k < LAR_LEN(ents)) {
-            lar_buf_puts(&c, ents[k].text);
-            i += strlen(ents[k].name);
-        } else {
-            lar_buf_putc(&c, s->p[i++]);
-        }
-    }
-    return lar__jv_buf(r, &c, false, out);
-}
-
-static void put_quoted(lar_buf *b, const jstr *s, bool query)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        unsigned char ch = (unsigned char)s->p[i];
-        bool keep = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-                    (ch && strchr("_.-~", ch)) || (ch == '/' && !query);
-        if (keep)
-            lar_buf_putc(b, (char)ch);
-        else if (query && ch == ' ')
-            lar_buf_putc(b, '+');
-        else
-            lar_buf_printf(b, "%%%02X", ch);
-    }
-}
-
-static bool f_urlencode(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    lar_buf b = {0};
-    jiter it;
-    jv x, pair;
-    bool done, ok = true;
-    if (!no_args(r, "urlencode", a))
-        return false;
-    if (in.t == JV_STR || lar__jv_is_num(in) || in.t == JV_NONE) {
-        if (!lar__jv_str(r, in, &s) || !lar__jstep(r, s->n))
-            return false;
-        put_quoted(&b, s, false);
-        return lar__jv_buf(r, &b, false, out);
-    }
-    if (in.t == JV_DICT)
-        in = (jv){.t = JV_VIEW, .flag = 2, .u.d = in.u.d};
-    if (!lar__jiter_init(r, in, &it))
-        return false;
-    for (size_t i = 0;; i++) {
-        ok = lar__jiter_next(r, &it, &x, &done);
-        if (!ok || done)
-            break;
-        ok = lar__jv_to_list(r, x, &pair) &&
-             (pair.u.l->n == 2 || lar__jfail(r, "urlencode: found %zu values, want pairs", pair.u.l->n));
-        if (i)
-            lar_buf_putc(&b, '&');
-        for (size_t k = 0; ok && k < 2; k++) {
-            if (k)
-                lar_buf_putc(&b, '=');
-            ok = lar__jv_str(r, pair.u.l->v[k], &s);
-            if (ok)
-                put_quoted(&b, s, true);
-        }
-        if (!ok || !lar__jbuf_ok(r, &b))
-            break;
-    }
-    if (r->st != LAR_OK) {
-        lar_buf_free(&b);
-        return false;
-    }
-    return lar__jv_buf(r, &b, false, out);
-}
-
-static bool f_xmlattr(jr *r, jv in, const jargs *a, jv *out)
-{
-    bool space;
-    lar_buf b = {0};
-    BIND("xmlattr", 0, "autospace");
-    if (!flag(r, v[0], true, &space))
-        return false;
-    if (in.t != JV_DICT)
-        return in.t == JV_UNDEF ? lar__jundef_use(r, in)
-                                : lar__jfail(r, "xmlattr: found a %s, want a dict", lar__jtype_name[in.t]);
-    for (size_t i = 0; i < in.u.d->n; i++) {
-        const jentry *e = &in.u.d->e[i];
-        jv k = e->key, x = e->val;
-        if (x.t == JV_NONE || x.t == JV_UNDEF)
-            continue;
-        bool ok = k.t == JV_STR || lar__jfail(r, "xmlattr: a key is no string");
-        for (size_t c = 0; ok && c < k.u.s->n; c++)
-            if (strchr(" \t\n\r\f\v/>=", k.u.s->p[c]) && k.u.s->p[c])
-                ok = lar__jfail(r, "xmlattr: invalid character in attribute name");
-        if (!ok || !lar__jescape(r, k, &k) || !lar__jescape(r, x, &x)) {
-            lar_buf_free(&b);
-            return false;
-        }
-        if (b.n || space)
-            lar_buf_putc(&b, ' ');
-        lar_buf_add(&b, k.u.s->p, k.u.s->n);
-        lar_buf_puts(&b, "=\"");
-        lar_buf_add(&b, x.u.s->p, x.u.s->n);
-        lar_buf_putc(&b, '"');
-    }
-    return lar__jv_buf(r, &b, false, out);
-}
-
-static bool f_escape(jr *r, jv in, const jargs *a, jv *out)
-{
-    return no_args(r, "escape", a) && lar__jescape(r, in, out);
-}
-static bool f_forceescape(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    jstr *plain = lar__jalloc(r, sizeof *plain);
-    if (!plain || !no_args(r, "forceescape", a) || !lar__jv_str(r, in, &s))
-        return false;
-    *plain = *s;
-    plain->markup = false;
-    return lar__jescape(r, (jv){.t = JV_STR, .u.s = plain}, out);
-}
-static bool f_safe(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    jstr *m = lar__jalloc(r, sizeof *m);
-    if (!m || !no_args(r, "safe", a) || !lar__jv_str(r, in, &s))
-        return false;
-    *m = *s;
-    m->markup = true;
-    *out = (jv){.t = JV_STR, .u.s = m};
-    return true;
-}
-
-static bool f_format(jr *r, jv in, const jargs *a, jv *out)
-{
-    const jstr *s;
-    jv args;
-    if (a->n && a->n_named)
-        return lar__jfail(r, "format: positional and keyword arguments at the same time");
-    if (!lar__jv_str(r, in, &s))
-        return false;
-    if (a->n_named) {
-        if (!lar__jv_dict(r, &args))
-            return false;
-        for (size_t i = 0; i < a->n_named; i++)
-            if (!lar__jdict_set(r, args.u.d, (jv){.t = JV_STR, .u.s = a->name[i]}, a->named[i]))
-                return false;
-    } else {
-        if (!lar__jv_list(r, a->n, true, &args))
-            return false;
-        for (size_t i = 0; i < a->n; i++)
-            if (!lar__jlist_add(r, args.u.l, a->v[i]))
-                return false;
-    }
-    return lar__jpercent(r, s, args, out);
-}
-
-static bool f_tojson(jr *r, jv in, const jargs *a, jv *out)
-{
-    lar_buf b = {0};
-    bool ascii, sort;
-    BIND("tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys");
-    if (!flag(r, v[0], false, &ascii) || !flag(r, v[3], false, &sort))
-        return false;
-    if (!lar__jput_json(r, &b, in, v[1], v[2], ascii, sort)) {
-        lar_buf_free(&b);
-        return false;
-    }
-    return lar__jv_buf(r, &b, false, out);
-}
-
-/* pprint sorts the keys of dicts, where they can be compared */
-static bool sort_dicts(jr *r, jv in, jv *out)
-{
-    bool ok = true;
-    *out = in;
-    if (in.t != JV_LIST && in.t != JV_TUPLE && in.t != JV_DICT)
-        return true;
-    if (!lar__jenter(r))
-        return false;
-    if (in.t == JV_DICT) {
-        const jdict *d = in.u.d;
-        jv *keys = lar__jalloc_array(r, d->n + 1, sizeof *keys), *vals = lar__jalloc_array(r, d->n + 1, sizeof *vals);
-        ok = keys && vals && lar__jv_dict(r, out);
-        for (size_t i = 0; ok && i < d->n; i++) {
-            keys[i] = d->e[i].key;
-            ok = sort_dicts(r, d->e[i].val, &vals[i]);
-        }
-        ok = ok && lar__jsort(r, keys, vals, d->n, false);
-        for (size_t i = 0; ok && i < d->n; i++)
-            ok = lar__jdict_set(r, out->u.d, keys[i], vals[i]);
-    } else {
-        ok = lar__jv_list(r, in.u.l->n, in.t == JV_TUPLE, out);
-        for (size_t i = 0; ok && i < in.u.l->n; i++) {
-            jv x;
-            ok = sort_dicts(r, in.u.l->v[i], &x) && lar__jlist_add(r, out->u.l, x);
-        }
-    }
-    lar__jleave(r);
-    return ok;
-}
-
-static bool f_pprint(jr *r, jv in, const jargs *a, jv *out)
-{
-    lar_buf b = {0};
-    if (!no_args(r, "pprint", a) || !sort_dicts(r, in, &in))
-        return false;
-    if (!lar__jput_repr(r, &b, in)) {
-        lar_buf_free(&b);
-        return false;
-    }
-    if (b.n > 80) {
-        lar_buf_free(&b);
-        return lar__jfail(r, "pprint of more than one line is not supported: use tojson(indent=...)");
-    }
-    return lar__jv_buf(r, &b, false, out);
-}
-
-/* ---- numbers ------------------------------------------------------------------------------------------ */
+/* ---- numbers ------------------------------------------------------------------------------- */
 
 static bool f_abs(jr *r, jv in, const jargs *a, jv *out)
 {
@@ -1098,8 +631,9 @@ static bool f_abs(jr *r, jv in, const jargs *a, jv *out)
     }
     bool neg = in.t == JV_INT && in.u.i < 0;
     if (!lar__jv_is_num(in))
-        return in.t == JV_UNDEF ? lar__jundef_use(r, in)
-                                : lar__jfail(r, "abs: found a %s, want a number", lar__jtype_name[in.t]);
+        return in.t == JV_UNDEF
+                   ? lar__jundef_use(r, in)
+                   : lar__jfail(r, "abs: found a %s, want a number", lar__jtype_name[in.t]);
     return lar__jneg(r, in, neg, out);
 }
 
@@ -1129,7 +663,8 @@ static bool f_int(jr *r, jv in, const jargs *a, jv *out)
     if (in.t == JV_FLOAT) {
         if (isnan(in.u.f)) /* ValueError, then again: the default */
             return true;
-        return float_to_int(r, in.u.f, out); /* an infinity raises OverflowError, which int() lets through */
+        return float_to_int(r, in.u.f,
+                            out); /* an infinity raises OverflowError, which int() lets through */
     }
     if (in.t != JV_STR)
         return true;
@@ -1201,7 +736,8 @@ static bool f_round(jr *r, jv in, const jargs *a, jv *out)
         return lar__jundef_use(r, in);
     if (!lar__jv_num(in, &f))
         return lar__jfail(r, "round: found a %s, want a number", lar__jtype_name[in.t]);
-    bool up = m && lar_str_eq((lar_str){m->p, m->n}, "ceil"), down = m && lar_str_eq((lar_str){m->p, m->n}, "floor");
+    bool up = m && lar_str_eq((lar_str){m->p, m->n}, "ceil"),
+         down = m && lar_str_eq((lar_str){m->p, m->n}, "floor");
     if (m && !up && !down && !lar_str_eq((lar_str){m->p, m->n}, "common"))
         return lar__jfail(r, "round: method must be common, ceil or floor");
     if (!up && !down) {
@@ -1274,13 +810,14 @@ static bool f_filesizeformat(jr *r, jv in, const jargs *a, jv *out)
     return lar__jv_buf(r, &b, false, out);
 }
 
-/* ---- other -------------------------------------------------------------------------------------------- */
+/* ---- other --------------------------------------------------------------------------------- */
 
 static bool f_default(jr *r, jv in, const jargs *a, jv *out)
 {
     bool boolean, truth = true;
     BIND("default", 0, "default_value", "boolean");
-    if (!flag(r, v[1], false, &boolean) || (boolean && in.t != JV_UNDEF && !lar__jv_true(r, in, &truth)))
+    if (!flag(r, v[1], false, &boolean) ||
+        (boolean && in.t != JV_UNDEF && !lar__jv_true(r, in, &truth)))
         return false;
     *out = in;
     if (in.t != JV_UNDEF && truth)
@@ -1291,7 +828,7 @@ static bool f_default(jr *r, jv in, const jargs *a, jv *out)
 
 static bool f_attr(jr *r, jv in, const jargs *a, jv *out)
 {
-    const jstr *s;
+    const jstr *s = NULL;
     bool found;
     BIND("attr", 1, "name");
     if (!want_str(r, "attr", v[0], &s))
@@ -1320,98 +857,42 @@ static bool f_urlize(jr *r, jv in, const jargs *a, jv *out)
     return lar__jfail(r, "filter 'urlize' is not supported: a prompt is no HTML");
 }
 
-/* textwrap.wrap(line, width, expand_tabs=False, replace_whitespace=False) for words without hyphens */
-static bool wrap_line(jr *r, const jstr *s, int64_t width, bool cut, jlist *out)
-{
-    size_t b = 0, i = 0;
-    jv v;
-    while (i < s->n) {
-        size_t e = i, fit = i;
-        int64_t w = 0;
-        while (e < s->n) { /* as many chunks, of spaces or of others, as fit */
-            size_t c = e;
-            int64_t cw = 0;
-            bool space = strchr(" \t\n\v\f\r", s->p[e]) != NULL;
-            while (c < s->n && (strchr(" \t\n\v\f\r", s->p[c]) != NULL) == space) {
-                cw += ((unsigned char)s->p[c] & 0xC0) != 0x80;
-                c++;
-            }
-            if (e == i && space && out->n) { /* no white space at the start of later lines */
-                i = fit = e = c;
-                continue;
-            }
-            if (w + cw <= width) {
-                w += cw;
-                e = fit = c;
-                continue;
-            }
-            if (cw > width && cut && w < width) {
-                while (w < width && fit < c) {
-                    fit++;
-                    while (fit < c && ((unsigned char)s->p[fit] & 0xC0) == 0x80)
-                        fit++;
-                    w++;
-                }
-            } else if (w == 0) {
-                fit = c;
-            }
-            break;
-        }
-        b = i;
-        size_t end = fit;
-        while (end > b && strchr(" \t\n\v\f\r", s->p[end - 1]))
-            end--;
-        if (end > b && (!lar__jv_sub(r, s, b, end - b, &v) || !lar__jlist_add(r, out, v)))
-            return false;
-        if (fit == i)
-            break;
-        i = fit;
-    }
-    return true;
-}
-
-static bool f_wordwrap(jr *r, jv in, const jargs *a, jv *out)
-{
-    int64_t width;
-    bool cut, hyphens;
-    const jstr *s, *nl;
-    jv lines, all, newline;
-    BIND("wordwrap", 0, "width", "break_long_words", "wrapstring", "break_on_hyphens");
-    if (!want_str(r, "wordwrap", in, &s) || !opt_int(r, v[0], "wordwrap", 79, &width) ||
-        !flag(r, v[1], true, &cut) || !flag(r, v[3], true, &hyphens) || !lar__jv_z(r, "\n", &newline) ||
-        !want_str(r, "wordwrap", given(v[2]) ? v[2] : newline, &nl))
-        return false;
-    if (hyphens && s->n && memchr(s->p, '-', s->n))
-        return lar__jfail(r, "wordwrap of text with hyphens wants break_on_hyphens=false");
-    if (width <= 0)
-        return lar__jfail(r, "wordwrap: invalid width %lld", (long long)width);
-    if (!lar__jstr_splitlines(r, s, false, &lines) || !lar__jv_list(r, 0, false, &all))
-        return false;
-    for (size_t i = 0; i < lines.u.l->n; i++) {
-        jv part, text;
-        if (!lar__jv_list(r, 0, false, &part) || !wrap_line(r, lines.u.l->v[i].u.s, width, cut, part.u.l) ||
-            !lar__jstr_join(r, nl, part, true, &text) || !lar__jlist_add(r, all.u.l, text))
-            return false;
-    }
-    return lar__jstr_join(r, nl, all, true, out);
-}
-
-static const jfunc_def filters[] = {
-    {"abs", f_abs}, {"attr", f_attr}, {"batch", f_batch}, {"capitalize", f_capitalize}, {"center", f_center},
-    {"count", f_length}, {"d", f_default}, {"default", f_default}, {"dictsort", f_dictsort}, {"e", f_escape},
-    {"escape", f_escape}, {"filesizeformat", f_filesizeformat}, {"first", f_first}, {"float", f_float},
-    {"forceescape", f_forceescape}, {"format", f_format}, {"groupby", f_groupby}, {"indent", f_indent},
-    {"int", f_int}, {"items", f_items}, {"join", f_join}, {"last", f_last}, {"length", f_length},
-    {"list", f_list}, {"lower", f_lower}, {"map", f_map}, {"max", f_max}, {"min", f_min},
-    {"pprint", f_pprint}, {"random", f_random}, {"reject", f_reject}, {"rejectattr", f_rejectattr},
-    {"replace", f_replace}, {"reverse", f_reverse}, {"round", f_round}, {"safe", f_safe},
-    {"select", f_select}, {"selectattr", f_selectattr}, {"slice", f_slice}, {"sort", f_sort},
-    {"string", f_string}, {"striptags", f_striptags}, {"sum", f_sum}, {"title", f_title},
-    {"tojson", f_tojson}, {"trim", f_trim}, {"truncate", f_truncate}, {"unique", f_unique},
-    {"upper", f_upper}, {"urlencode", f_urlencode}, {"urlize", f_urlize}, {"wordcount", f_wordcount},
-    {"wordwrap", f_wordwrap}, {"xmlattr", f_xmlattr}, {NULL, NULL}};
+static const jfunc_def filters[] = {{"abs", f_abs},
+                                    {"attr", f_attr},
+                                    {"batch", f_batch},
+                                    {"count", f_length},
+                                    {"d", f_default},
+                                    {"default", f_default},
+                                    {"dictsort", f_dictsort},
+                                    {"filesizeformat", f_filesizeformat},
+                                    {"first", f_first},
+                                    {"float", f_float},
+                                    {"groupby", f_groupby},
+                                    {"int", f_int},
+                                    {"items", f_items},
+                                    {"join", f_join},
+                                    {"last", f_last},
+                                    {"length", f_length},
+                                    {"list", f_list},
+                                    {"map", f_map},
+                                    {"max", f_max},
+                                    {"min", f_min},
+                                    {"random", f_random},
+                                    {"reject", f_reject},
+                                    {"rejectattr", f_rejectattr},
+                                    {"reverse", f_reverse},
+                                    {"round", f_round},
+                                    {"select", f_select},
+                                    {"selectattr", f_selectattr},
+                                    {"slice", f_slice},
+                                    {"sort", f_sort},
+                                    {"sum", f_sum},
+                                    {"unique", f_unique},
+                                    {"urlize", f_urlize},
+                                    {NULL, NULL}};
 
 const jfunc_def *lar__jfilter(const char *p, size_t n)
 {
-    return lar__jdef_find(filters, p, n);
+    const jfunc_def *d = lar__jdef_find(filters, p, n);
+    return d ? d : lar__jdef_find(lar__jtext_filters, p, n);
 }

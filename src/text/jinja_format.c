@@ -1,5 +1,6 @@
 /*
- * jinja_format.c - Python's two ways to format: text % values, and text.format(values). Depends on jinja.h.
+ * jinja_format.c - Python's two ways to format: text % values, and text.format(values). Depends on
+ * jinja.h.
  */
 #include "text/jinja.h"
 #include <stdio.h>
@@ -30,7 +31,8 @@ static size_t count(const char *p, size_t n)
 }
 
 /* Write `body`, which begins with `lead` bytes of sign and prefix, at the width that `s` wants. */
-static void put_padded(lar_buf *out, const spec *s, const char *body, size_t n, size_t lead, char dflt)
+static void put_padded(lar_buf *out, const spec *s, const char *body, size_t n, size_t lead,
+                       char dflt)
 {
     int64_t len = (int64_t)count(body, n), pad = s->width > len ? s->width - len : 0;
     char align = s->align ? s->align : dflt;
@@ -56,7 +58,8 @@ static void put_sign(lar_buf *b, bool neg, char sign)
 }
 
 /* Digits of base 2, 8, 10, 16, with separators every `group` digits */
-static void put_digits(lar_buf *b, uint64_t u, unsigned base, bool upper, char sep, int group, int64_t min)
+static void put_digits(lar_buf *b, uint64_t u, unsigned base, bool upper, char sep, int group,
+                       int64_t min)
 {
     char s[160];
     size_t i = sizeof s;
@@ -197,7 +200,7 @@ static void put_text(lar_buf *out, const spec *s, const jstr *t, char dflt)
     put_padded(out, s, t->p, n, 0, dflt);
 }
 
-/* ---- text % values ------------------------------------------------------------------------------------ */
+/* ---- text % values ------------------------------------------------------------------------- */
 
 typedef struct percent {
     jr *r;
@@ -280,7 +283,8 @@ static bool put_percent(percent *p, lar_buf *out, const spec *s, jv v)
             put_padded(out, s, v.u.s->p, v.u.s->n, 0, '>');
             return true;
         }
-        if (v.t == JV_INT && v.u.i >= 0 && v.u.i <= 0x10FFFF && !(v.u.i >= 0xD800 && v.u.i < 0xE000)) {
+        if (v.t == JV_INT && v.u.i >= 0 && v.u.i <= 0x10FFFF &&
+            !(v.u.i >= 0xD800 && v.u.i < 0xE000)) {
             char c[4];
             put_padded(out, s, c, (size_t)lar_utf8_encode((uint32_t)v.u.i, c), 0, '>');
             return true;
@@ -333,7 +337,8 @@ static bool percent_one(percent *p, lar_buf *out)
             return lar__jfail(r, "format requires a mapping");
         p->mapping = true;
         if (!lar__jdict_getz(p->args.u.d, f->p + b, p->i - 1 - b, &v))
-            return lar__jfail(r, "no key '%.*s' for the format", (int)LAR_MIN(p->i - 1 - b, 60u), f->p + b);
+            return lar__jfail(r, "no key '%.*s' for the format", (int)LAR_MIN(p->i - 1 - b, 60u),
+                              f->p + b);
     }
     for (; p->i < f->n && f->p[p->i] && strchr("-+ #0", f->p[p->i]); p->i++) {
         char c = f->p[p->i];
@@ -407,7 +412,7 @@ bool lar__jpercent(jr *r, const jstr *f, jv args, jv *out)
     return lar__jv_buf(r, &b, f->markup, out);
 }
 
-/* ---- text.format(values) ------------------------------------------------------------------------------ */
+/* ---- text.format(values) ------------------------------------------------------------------- */
 
 typedef struct fmt {
     jr *r;
@@ -507,8 +512,9 @@ static bool put_field(fmt *m, lar_buf *out, jv v, const char *p, size_t n)
         return put_float(r, out, &s, f, false);
     }
     if (v.t != JV_STR && v.t != JV_BOOL && n)
-        return v.t == JV_UNDEF ? lar__jfail(r, "unsupported format string for an undefined value")
-                               : lar__jfail(r, "unsupported format string for a %s", lar__jtype_name[v.t]);
+        return v.t == JV_UNDEF
+                   ? lar__jfail(r, "unsupported format string for an undefined value")
+                   : lar__jfail(r, "unsupported format string for a %s", lar__jtype_name[v.t]);
     if (!lar__jv_str(r, v, &t))
         return false;
     if (s.type && s.type != 's')
@@ -526,13 +532,15 @@ static bool field_root(fmt *m, const char *p, size_t n, jv *v)
     int64_t i = 0;
     if (!n) {
         if (m->next < 0)
-            return lar__jfail(r, "cannot switch from manual field specification to automatic numbering");
+            return lar__jfail(
+                r, "cannot switch from manual field specification to automatic numbering");
         i = m->next++;
         ok = true;
     } else if (p[0] >= '0' && p[0] <= '9') {
         i = lar__jparse_int(p, n, 10, &ok, &big);
         if (ok && m->next > 0)
-            return lar__jfail(r, "cannot switch from automatic field numbering to manual specification");
+            return lar__jfail(
+                r, "cannot switch from automatic field numbering to manual specification");
         m->next = -1;
     }
     if (ok) {
@@ -627,7 +635,8 @@ static bool put_replacement(fmt *m, lar_buf *out, const char *p, size_t n, int d
     if (ok && i < n)
         ok = put_format(m, &spec_text, p + i + 1, n - i - 1, depth + 1);
     ok = ok && lar__jbuf_ok(r, &spec_text) &&
-         put_field(m, &body, v, spec_text.p ? spec_text.p : "", spec_text.n) && lar__jbuf_ok(r, &body);
+         put_field(m, &body, v, spec_text.p ? spec_text.p : "", spec_text.n) &&
+         lar__jbuf_ok(r, &body);
     if (ok && m->markup && !(v.t == JV_STR && v.u.s->markup))
         lar__jput_escaped(out, body.p ? body.p : "", body.n);
     else if (ok && body.n)

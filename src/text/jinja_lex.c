@@ -1,6 +1,7 @@
 /*
- * jinja_lex.c - template source to tokens, with all whitespace control resolved: jinja2's lexer with
- * trim_blocks and lstrip_blocks on and keep_trailing_newline off. Depends on jinja.h, utf8proc.
+ * jinja_lex.c - template source to tokens, with all whitespace control resolved: jinja2's lexer
+ * with trim_blocks and lstrip_blocks on and keep_trailing_newline off. Depends on jinja.h,
+ * utf8proc.
  */
 #include "text/jinja.h"
 #include <string.h>
@@ -177,7 +178,8 @@ static bool unescape_one(lexer *l, const char *s, size_t n, size_t *i, char *d, 
         (*i)++;
         for (int k = 0; k < want; k++, (*i)++) {
             if (*i >= n || hex(s[*i]) < 0)
-                return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "truncated \\%c escape in a string", ch);
+                return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "truncated \\%c escape in a string",
+                                    ch);
             cp = cp * 16 + (uint32_t)hex(s[*i]);
         }
     } else if (ch == 'N') {
@@ -186,7 +188,10 @@ static bool unescape_one(lexer *l, const char *s, size_t n, size_t *i, char *d, 
         /* jinja2 turns the character into an escape first, whose backslash this one then quotes */
         int k = lar_utf8_decode(s + *i, n - *i, &cp);
         char tmp[12];
-        int w = snprintf(tmp, sizeof tmp, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x",
+        int w = snprintf(tmp, sizeof tmp,
+                         cp < 0x100     ? "\\x%02x"
+                         : cp < 0x10000 ? "\\u%04x"
+                                        : "\\U%08x",
                          (unsigned)cp);
         memcpy(d + *o, tmp, (size_t)w);
         *o += (size_t)w;
@@ -197,8 +202,8 @@ static bool unescape_one(lexer *l, const char *s, size_t n, size_t *i, char *d, 
         return true;
     }
     if (cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000))
-        return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "escape \\%c%x in a string is no character", ch,
-                            (unsigned)cp);
+        return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "escape \\%c%x in a string is no character",
+                            ch, (unsigned)cp);
     *o += (size_t)lar_utf8_encode(cp, d + *o);
     return true;
 }
@@ -271,7 +276,8 @@ static bool number_text(lexer *l, size_t b, size_t e, char *buf, size_t cap, siz
         if (l->s[i] == '_')
             continue;
         if (*n + 1 >= cap)
-            return lar__jc_fail(l->c, LAR_EUNSUPPORTED, l->line, "a number with more than %zu digits", cap);
+            return lar__jc_fail(l->c, LAR_EUNSUPPORTED, l->line,
+                                "a number with more than %zu digits", cap);
         buf[(*n)++] = l->s[i];
     }
     buf[*n] = 0;
@@ -339,7 +345,8 @@ static bool lex_number(lexer *l)
         v = (jv){.t = JV_INT};
         v.u.i = lar__jparse_int(buf, k, base, &ok, &big);
         if (!ok || big)
-            return lar__jc_fail(l->c, LAR_EUNSUPPORTED, l->line, "integer '%s' does not fit 64 bits", buf);
+            return lar__jc_fail(l->c, LAR_EUNSUPPORTED, l->line,
+                                "integer '%s' does not fit 64 bits", buf);
     }
     if (!add(l, real ? T_FLOAT : T_INTEGER, l->line, s + b, e - b, &v))
         return false;
@@ -383,11 +390,13 @@ static size_t name_end(const lexer *l, size_t i)
 static const struct {
     char s[3];
     uint8_t type;
-} ops[] = {{"//", T_FLOORDIV}, {"**", T_POW}, {"==", T_EQ}, {"!=", T_NE}, {">=", T_GE}, {"<=", T_LE},
-           {"+", T_ADD}, {"-", T_SUB}, {"/", T_DIV}, {"*", T_MUL}, {"%", T_MOD}, {"~", T_TILDE},
-           {"[", T_LBRACKET}, {"]", T_RBRACKET}, {"(", T_LPAREN}, {")", T_RPAREN}, {"{", T_LBRACE},
-           {"}", T_RBRACE}, {">", T_GT}, {"<", T_LT}, {"=", T_ASSIGN}, {".", T_DOT}, {":", T_COLON},
-           {"|", T_PIPE}, {",", T_COMMA}, {";", T_SEMICOLON}};
+} ops[] = {{"//", T_FLOORDIV}, {"**", T_POW},     {"==", T_EQ},    {"!=", T_NE},
+           {">=", T_GE},       {"<=", T_LE},      {"+", T_ADD},    {"-", T_SUB},
+           {"/", T_DIV},       {"*", T_MUL},      {"%", T_MOD},    {"~", T_TILDE},
+           {"[", T_LBRACKET},  {"]", T_RBRACKET}, {"(", T_LPAREN}, {")", T_RPAREN},
+           {"{", T_LBRACE},    {"}", T_RBRACE},   {">", T_GT},     {"<", T_LT},
+           {"=", T_ASSIGN},    {".", T_DOT},      {":", T_COLON},  {"|", T_PIPE},
+           {",", T_COMMA},     {";", T_SEMICOLON}};
 
 static bool balance(lexer *l, char ch)
 {
@@ -402,7 +411,8 @@ static bool balance(lexer *l, char ch)
             return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "unexpected '%c'", ch);
         char want = l->stack[--l->n_stack];
         if (want != ch)
-            return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "unexpected '%c', expected '%c'", ch, want);
+            return lar__jc_fail(l->c, LAR_EFORMAT, l->line, "unexpected '%c', expected '%c'", ch,
+                                want);
     }
     return true;
 }

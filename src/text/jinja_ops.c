@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- arithmetic --------------------------------------------------------------------------------------- */
+/* ---- arithmetic ---------------------------------------------------------------------------- */
 
 static const char *op_text(int op)
 {
@@ -21,7 +21,8 @@ static bool overflow(jr *r, int op)
 
 static bool int_mul(int64_t a, int64_t b, int64_t *out)
 {
-    uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b, p;
+    uint64_t x = a < 0 ? 0 - (uint64_t)a : (uint64_t)a, y = b < 0 ? 0 - (uint64_t)b : (uint64_t)b,
+             p;
     bool neg = (a < 0) != (b < 0);
     if (!lar_u64_mul(x, y, &p) || p > (uint64_t)INT64_MAX + neg)
         return false;
@@ -117,7 +118,8 @@ static bool float_op(jr *r, int op, double a, double b, jv *out)
         if (a == 0 && b < 0)
             return lar__jfail(r, "0.0 cannot be raised to a negative power");
         if (a < 0 && isfinite(b) && floor(b) != b && isfinite(a))
-            return lar__jfail(r, "a negative number to a fractional power is complex: not supported");
+            return lar__jfail(r,
+                              "a negative number to a fractional power is complex: not supported");
         v = pow(a, b);
         if (isinf(v) && isfinite(a) && isfinite(b))
             return lar__jfail(r, "float result of '**' out of range");
@@ -164,9 +166,10 @@ static bool num_op(jr *r, int op, jv a, jv b, jv *out)
     return float_op(r, op, x, y, out);
 }
 
-/* ---- sequences ---------------------------------------------------------------------------------------- */
+/* ---- sequences ----------------------------------------------------------------------------- */
 
-/* a + b. Where a is the last text that was built so, it grows in place: its own bytes do not change. */
+/* a + b. Where a is the last text that was built so, it grows in place: its own bytes do not
+ * change. */
 static bool concat(jr *r, const jstr *a, const jstr *b, bool markup, jv *out)
 {
     size_t n;
@@ -263,7 +266,8 @@ bool lar__jbin(jr *r, int op, jv a, jv b, jv *out)
     if (a.t == JV_UNDEF || b.t == JV_UNDEF)
         return lar__jundef_use(r, a.t == JV_UNDEF ? a : b);
     if (op == OP_ADD && a.t == JV_STR && b.t == JV_STR) {
-        if (a.u.s->markup != b.u.s->markup && !lar__jescape(r, a.u.s->markup ? b : a, a.u.s->markup ? &b : &a))
+        if (a.u.s->markup != b.u.s->markup &&
+            !lar__jescape(r, a.u.s->markup ? b : a, a.u.s->markup ? &b : &a))
             return false;
         return concat(r, a.u.s, b.u.s, a.u.s->markup, out);
     }
@@ -273,8 +277,8 @@ bool lar__jbin(jr *r, int op, jv a, jv b, jv *out)
         return repeat(r, a, b.t == JV_INT ? b.u.i : b.u.b, out);
     if (op == OP_MUL && is_seq(b) && (a.t == JV_INT || a.t == JV_BOOL))
         return repeat(r, b, a.t == JV_INT ? a.u.i : a.u.b, out);
-    return lar__jfail(r, "'%s' is not supported between a %s and a %s", op_text(op), lar__jtype_name[a.t],
-                      lar__jtype_name[b.t]);
+    return lar__jfail(r, "'%s' is not supported between a %s and a %s", op_text(op),
+                      lar__jtype_name[a.t], lar__jtype_name[b.t]);
 }
 
 bool lar__jcompare(jr *r, int op, jv a, jv b, bool *res)
@@ -314,7 +318,7 @@ bool lar__jneg(jr *r, jv a, bool minus, jv *out)
     return true;
 }
 
-/* ---- attributes and subscripts ------------------------------------------------------------------------ */
+/* ---- attributes and subscripts ------------------------------------------------------------- */
 
 static jv no_attribute(jr *r, jv obj, const jstr *name, bool unsafe)
 {
@@ -373,7 +377,8 @@ static bool macro_attr(jr *r, const jnode *n, const jstr *name, jv *out, bool *f
     return true;
 }
 
-/* What getattr(obj, name) finds in Python; *out is undefined and *found set where the sandbox hides it. */
+/* What getattr(obj, name) finds in Python; *out is undefined and *found set where the sandbox hides
+ * it. */
 bool lar__jattr(jr *r, jv obj, const jstr *name, jv *out, bool *found)
 {
     *found = false;
@@ -402,7 +407,9 @@ bool lar__jattr(jr *r, jv obj, const jstr *name, jv *out, bool *found)
         const jrange *g = obj.u.range;
         *found = name_is(name, "start") || name_is(name, "stop") || name_is(name, "step");
         if (*found) {
-            *out = lar__jv_int(name->p[2] == 'a' ? g->start : name->p[2] == 'o' ? g->stop : g->step);
+            *out = lar__jv_int(name->p[2] == 'a'   ? g->start
+                               : name->p[2] == 'o' ? g->stop
+                                                   : g->step);
             return true;
         }
         break;
@@ -410,7 +417,8 @@ bool lar__jattr(jr *r, jv obj, const jstr *name, jv *out, bool *found)
     case JV_CYCLER:
         *found = name_is(name, "current") || name_is(name, "pos");
         if (*found) {
-            *out = name->p[0] == 'c' ? obj.u.cycler->v[obj.u.cycler->pos] : lar__jv_int((int64_t)obj.u.cycler->pos);
+            *out = name->p[0] == 'c' ? obj.u.cycler->v[obj.u.cycler->pos]
+                                     : lar__jv_int((int64_t)obj.u.cycler->pos);
             return true;
         }
         break;
@@ -476,8 +484,9 @@ static bool item(jr *r, jv obj, jv key, jv *out, bool *found)
 
 static bool dunder(const jstr *name)
 {
-    static const char *const known[] = {"__class__", "__doc__", "__init__", "__len__", "__str__", "__repr__",
-                                        "__eq__", "__hash__", "__dict__", "__module__", "__getattribute__"};
+    static const char *const known[] = {"__class__", "__doc__",    "__init__",        "__len__",
+                                        "__str__",   "__repr__",   "__eq__",          "__hash__",
+                                        "__dict__",  "__module__", "__getattribute__"};
     for (size_t i = 0; i < LAR_LEN(known); i++)
         if (name_is(name, known[i]))
             return true;
@@ -548,7 +557,8 @@ bool lar__jslice(jr *r, jv obj, const jv part[3], jv *out)
     if (step == 0)
         return lar__jfail(r, "slice step cannot be zero");
     int64_t lo = step > 0 ? 0 : -1, hi = step > 0 ? n : n - 1;
-    if (!slice_part(r, part[0], step > 0 ? lo : hi, &start) || !slice_part(r, part[1], step > 0 ? hi : INT64_MIN, &stop))
+    if (!slice_part(r, part[0], step > 0 ? lo : hi, &start) ||
+        !slice_part(r, part[1], step > 0 ? hi : INT64_MIN, &stop))
         return false;
     if (part[0].t != JV_NONE)
         start = start < 0 ? LAR_MAX(start < -n ? lo : start + n, lo) : LAR_MIN(start, hi);
@@ -576,7 +586,8 @@ bool lar__jslice(jr *r, jv obj, const jv part[3], jv *out)
         if (!lar__jv_list(r, count, obj.t == JV_TUPLE, out))
             return false;
         for (size_t i = 0; i < count; i++)
-            if (!lar__jlist_add(r, out->u.l, obj.u.l->v[start + (int64_t)i * (count > 1 ? step : 1)]))
+            if (!lar__jlist_add(r, out->u.l,
+                                obj.u.l->v[start + (int64_t)i * (count > 1 ? step : 1)]))
                 return false;
         return true;
     }

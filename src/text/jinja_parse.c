@@ -1,6 +1,6 @@
 /*
- * jinja_parse.c - tokens to a syntax tree: jinja2's grammar with the loop controls and the generation tag.
- * Recursive descent, its depth bounded by JINJA_MAX_NESTING. Depends on jinja.h.
+ * jinja_parse.c - tokens to a syntax tree: jinja2's grammar with the loop controls and the
+ * generation tag. Recursive descent, its depth bounded by JINJA_MAX_NESTING. Depends on jinja.h.
  */
 #include "text/jinja.h"
 #include <string.h>
@@ -15,7 +15,7 @@ static bool parse_unary(jc *c, bool filters, jnode **out);
 static bool parse_primary(jc *c, bool ns, jnode **out);
 static bool parse_body(jc *c, const char *const *ends, nodes *out);
 
-/* ---- helpers ------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------- */
 
 static jtoken *cur(jc *c)
 {
@@ -57,7 +57,8 @@ static bool unexpected(jc *c, const char *want)
 {
     const jtoken *t = cur(c);
     if (t->type == T_EOF)
-        return lar__jc_fail(c, LAR_EFORMAT, t->line, "found the end of the template, want %s", want);
+        return lar__jc_fail(c, LAR_EFORMAT, t->line, "found the end of the template, want %s",
+                            want);
     int n = (int)LAR_MIN(t->n, 40u);
     if (t->type == T_DATA)
         return lar__jc_fail(c, LAR_EFORMAT, t->line, "found text, want %s", want);
@@ -85,7 +86,8 @@ static bool deepen(jc *c, jnode *n, const jnode *kid)
     if (kid && kid->depth + 1 > n->depth)
         n->depth = (uint16_t)(kid->depth + 1);
     if (n->depth > JINJA_MAX_NESTING)
-        return lar__jc_fail(c, LAR_EARG, n->line, "nested more than %d levels deep", JINJA_MAX_NESTING);
+        return lar__jc_fail(c, LAR_EARG, n->line, "nested more than %d levels deep",
+                            JINJA_MAX_NESTING);
     return true;
 }
 static jnode *node1(jc *c, jkind kind, uint32_t line, jnode *a)
@@ -134,7 +136,8 @@ static bool set_kids(jc *c, jnode *n, nodes *l)
 static bool enter(jc *c)
 {
     if (++c->depth > JINJA_MAX_NESTING)
-        return lar__jc_fail(c, LAR_EARG, cur(c)->line, "nested more than %d levels deep", JINJA_MAX_NESTING);
+        return lar__jc_fail(c, LAR_EARG, cur(c)->line, "nested more than %d levels deep",
+                            JINJA_MAX_NESTING);
     return true;
 }
 
@@ -160,7 +163,7 @@ static bool expect_name(jc *c, const jtoken **out)
     return expect(c, T_NAME, "a name");
 }
 
-/* ---- expressions -------------------------------------------------------------------------------------- */
+/* ---- expressions --------------------------------------------------------------------------- */
 
 static bool tuple_end(jc *c)
 {
@@ -422,7 +425,8 @@ static bool parse_subscribed(jc *c, jnode **out)
     next(c);
     if (!is(c, T_COLON) && !is(c, T_RBRACKET) && !is(c, T_COMMA) && !parse_expr(c, true, &part[1]))
         return false;
-    if (skip_if(c, T_COLON) && !is(c, T_RBRACKET) && !is(c, T_COMMA) && !parse_expr(c, true, &part[2]))
+    if (skip_if(c, T_COLON) && !is(c, T_RBRACKET) && !is(c, T_COMMA) &&
+        !parse_expr(c, true, &part[2]))
         return false;
     jnode *n = node2(c, N_SLICE, 0, line, part[0], part[1]);
     if (!n || !deepen(c, n, part[2]))
@@ -454,7 +458,8 @@ static bool parse_subscript(jc *c, jnode **io)
     }
     nodes l = {0};
     while (!is(c, T_RBRACKET)) {
-        if ((l.n && !expect(c, T_COMMA, "',' or ']'")) || !parse_subscribed(c, &arg) || !push(c, &l, arg))
+        if ((l.n && !expect(c, T_COMMA, "',' or ']'")) || !parse_subscribed(c, &arg) ||
+            !push(c, &l, arg))
             return false;
     }
     next(c);
@@ -504,7 +509,8 @@ static bool parse_dotted(jc *c, jnode *n)
         if (!expect_name(c, &t))
             return false;
         return lar__jc_fail(c, LAR_EFORMAT, t->line, "no filter or test has the name '%.*s.%.*s'",
-                            (int)LAR_MIN(n->name->n, 60u), n->name->p, (int)LAR_MIN(t->n, 60u), t->p);
+                            (int)LAR_MIN(n->name->n, 60u), n->name->p, (int)LAR_MIN(t->n, 60u),
+                            t->p);
     }
     return true;
 }
@@ -536,8 +542,8 @@ static bool parse_test(jc *c, jnode **io)
     if (k->type == T_LPAREN) {
         if (!parse_args(c, n))
             return false;
-    } else if ((k->type == T_NAME || k->type == T_STRING || k->type == T_INTEGER || k->type == T_FLOAT ||
-                k->type == T_LBRACKET || k->type == T_LBRACE) &&
+    } else if ((k->type == T_NAME || k->type == T_STRING || k->type == T_INTEGER ||
+                k->type == T_FLOAT || k->type == T_LBRACKET || k->type == T_LBRACE) &&
                !tok_is(k, "else") && !tok_is(k, "or") && !tok_is(k, "and")) {
         if (tok_is(k, "is"))
             return lar__jc_fail(c, LAR_EFORMAT, k->line, "tests cannot be chained with 'is'");
@@ -612,8 +618,11 @@ static bool parse_math2(jc *c, jnode **out)
         return false;
     for (;;) {
         jtoken *t = cur(c);
-        int op = t->type == T_MUL ? OP_MUL : t->type == T_DIV ? OP_DIV
-                 : t->type == T_FLOORDIV ? OP_FLOORDIV : t->type == T_MOD ? OP_MOD : -1;
+        int op = t->type == T_MUL        ? OP_MUL
+                 : t->type == T_DIV      ? OP_DIV
+                 : t->type == T_FLOORDIV ? OP_FLOORDIV
+                 : t->type == T_MOD      ? OP_MOD
+                                         : -1;
         if (op < 0)
             return true;
         next(c);
@@ -758,7 +767,7 @@ static bool parse_expr(jc *c, bool cond, jnode **out)
     return true;
 }
 
-/* ---- statements --------------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------- */
 
 static bool can_assign(jc *c, const jnode *n)
 {
@@ -821,7 +830,8 @@ static bool parse_for(jc *c, jnode *n)
 
 static bool parse_if(jc *c, jnode *n)
 {
-    static const char *const ends[] = {"elif", "else", "endif", NULL}, *const last[] = {"endif", NULL};
+    static const char *const ends[] = {"elif", "else", "endif", NULL}, *const last[] = {"endif",
+                                                                                        NULL};
     nodes branches = {0}, els = {0};
     for (;;) {
         jnode *b = node(c, N_BRANCH, cur(c)->line);
@@ -862,7 +872,8 @@ static bool parse_with(jc *c, jnode *n)
     while (!is(c, T_BLOCK_END)) {
         jnode *t, *v;
         if ((l.n && !expect(c, T_COMMA, "','")) || !parse_target(c, false, &t) ||
-            !expect(c, T_ASSIGN, "'='") || !parse_expr(c, true, &v) || !push(c, &l, t) || !push(c, &l, v))
+            !expect(c, T_ASSIGN, "'='") || !parse_expr(c, true, &v) || !push(c, &l, t) ||
+            !push(c, &l, v))
             return false;
     }
     n->els = l.v;
@@ -879,7 +890,8 @@ static bool parse_signature(jc *c, jnode *n)
     while (!is(c, T_RPAREN)) {
         const jtoken *t;
         jparam p = {0};
-        if ((n->n_params && !expect(c, T_COMMA, "','")) || !expect_name(c, &t) || !(p.name = tok_name(c, t)))
+        if ((n->n_params && !expect(c, T_COMMA, "','")) || !expect_name(c, &t) ||
+            !(p.name = tok_name(c, t)))
             return false;
         p.hash = lar_hash64(t->p, t->n);
         for (size_t i = 0; i < n->n_params; i++)
@@ -892,7 +904,8 @@ static bool parse_signature(jc *c, jnode *n)
             if (!parse_expr(c, true, &p.def))
                 return false;
         } else if (defaults) {
-            return lar__jc_fail(c, LAR_EFORMAT, t->line, "a parameter without default after one with");
+            return lar__jc_fail(c, LAR_EFORMAT, t->line,
+                                "a parameter without default after one with");
         }
         if (n->n_params == cap) {
             jparam *v = lar__jc_alloc(c, (cap * 2 + 4) * sizeof *v);
@@ -912,7 +925,8 @@ static bool parse_signature(jc *c, jnode *n)
 static bool parse_macro(jc *c, jnode *n)
 {
     const jtoken *t;
-    return expect_name(c, &t) && set_name(c, n, t) && parse_signature(c, n) && parse_until(c, "endmacro", n);
+    return expect_name(c, &t) && set_name(c, n, t) && parse_signature(c, n) &&
+           parse_until(c, "endmacro", n);
 }
 
 static bool parse_call_block(jc *c, jnode *n)
@@ -1001,9 +1015,9 @@ static bool parse_statement(jc *c, jnode **out)
         return unexpected(c, "the name of a tag");
     for (size_t i = 0; i < LAR_LEN(refused); i++)
         if (tok_is(t, refused[i]))
-            return lar__jc_fail(c, LAR_EUNSUPPORTED, t->line,
-                                "{%% %s %%}: a chat template stands alone, there is no other to load",
-                                refused[i]);
+            return lar__jc_fail(
+                c, LAR_EUNSUPPORTED, t->line,
+                "{%% %s %%}: a chat template stands alone, there is no other to load", refused[i]);
     for (size_t i = 0; i < LAR_LEN(statements); i++) {
         if (!tok_is(t, statements[i].name))
             continue;
@@ -1011,7 +1025,8 @@ static bool parse_statement(jc *c, jnode **out)
         *out = node(c, (jkind)statements[i].kind, t->line);
         return *out && enter(c) && statements[i].parse(c, *out) && (c->depth--, true);
     }
-    return lar__jc_fail(c, LAR_EFORMAT, t->line, "unknown tag '%.*s'", (int)LAR_MIN(t->n, 60u), t->p);
+    return lar__jc_fail(c, LAR_EFORMAT, t->line, "unknown tag '%.*s'", (int)LAR_MIN(t->n, 60u),
+                        t->p);
 }
 
 static bool at_end(jc *c, const char *const *ends)
@@ -1022,7 +1037,8 @@ static bool at_end(jc *c, const char *const *ends)
     return false;
 }
 
-/* Statements up to a tag in `ends`, whose name is then the current token; NULL: the whole template. */
+/* Statements up to a tag in `ends`, whose name is then the current token; NULL: the whole template.
+ */
 static bool parse_body(jc *c, const char *const *ends, nodes *l)
 {
     uint32_t line = cur(c)->line;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- case --------------------------------------------------------------------------------------------- */
+/* ---- case ---------------------------------------------------------------------------------- */
 
 static const jcase *special_case(uint32_t cp)
 {
@@ -28,17 +28,19 @@ static const jcase *special_case(uint32_t cp)
 static bool cased(uint32_t cp)
 {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LL || c == UTF8PROC_CATEGORY_LT || cp == 0xAA ||
-           cp == 0xBA || (cp >= 0x2160 && cp <= 0x217F) || (cp >= 0x24B6 && cp <= 0x24E9);
+    return c == UTF8PROC_CATEGORY_LU || c == UTF8PROC_CATEGORY_LL || c == UTF8PROC_CATEGORY_LT ||
+           cp == 0xAA || cp == 0xBA || (cp >= 0x2160 && cp <= 0x217F) ||
+           (cp >= 0x24B6 && cp <= 0x24E9);
 }
 
 /* Does not end or begin a word for the final sigma. */
 static bool case_ignorable(uint32_t cp)
 {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return cp == '\'' || cp == '.' || cp == ':' || cp == '^' || cp == '`' || cp == 0xA8 || cp == 0xAD ||
-           cp == 0xB7 || cp == 0x2019 || c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_ME ||
-           c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_LM || c == UTF8PROC_CATEGORY_SK;
+    return cp == '\'' || cp == '.' || cp == ':' || cp == '^' || cp == '`' || cp == 0xA8 ||
+           cp == 0xAD || cp == 0xB7 || cp == 0x2019 || c == UTF8PROC_CATEGORY_MN ||
+           c == UTF8PROC_CATEGORY_ME || c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_LM ||
+           c == UTF8PROC_CATEGORY_SK;
 }
 
 static bool final_sigma(const jstr *s, size_t at)
@@ -94,7 +96,8 @@ static void put_fold(lar_buf *b, uint32_t cp)
     utf8proc_int32_t d[8];
     int bound = 0;
     char tmp[4];
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, d, 8, UTF8PROC_CASEFOLD, &bound);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)cp, d, 8, UTF8PROC_CASEFOLD, &bound);
     for (utf8proc_ssize_t i = 0; i < n && i < 8; i++)
         lar_buf_add(b, tmp, (size_t)lar_utf8_encode((uint32_t)d[i], tmp));
 }
@@ -113,8 +116,9 @@ bool lar__jstr_case(jr *r, const jstr *s, int how, jv *out)
         else if (how == CASE_TITLE)
             to = in_word ? CASE_LOWER : CASE_TITLE;
         else if (how == CASE_SWAP)
-            to = utf8proc_toupper((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp || cp == 0xDF ? CASE_UPPER
-                                                                                           : CASE_LOWER;
+            to = utf8proc_toupper((utf8proc_int32_t)cp) != (utf8proc_int32_t)cp || cp == 0xDF
+                     ? CASE_UPPER
+                     : CASE_LOWER;
         if (how == CASE_FOLD)
             put_fold(&b, cp);
         else if (cp < 128) /* the usual case, fast */
@@ -128,7 +132,7 @@ bool lar__jstr_case(jr *r, const jstr *s, int how, jv *out)
     return lar__jv_buf(r, &b, s->markup, out);
 }
 
-/* ---- search, split, join ------------------------------------------------------------------------------ */
+/* ---- search, split, join ------------------------------------------------------------------- */
 
 static size_t char_len(const jstr *s, size_t i)
 {
@@ -198,7 +202,8 @@ bool lar__jstr_join(jr *r, const jstr *sep, jv items, bool strict, jv *out)
 
 static bool is_line_end(uint32_t cp)
 {
-    return (cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+    return (cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 ||
+           cp == 0x2029;
 }
 
 bool lar__jstr_splitlines(jr *r, const jstr *s, bool keep, jv *out)
@@ -321,7 +326,8 @@ bool lar__jstr_split(jr *r, const jstr *s, const jstr *sep, int64_t max, bool ri
         if (f < 0)
             break;
         size_t at = (size_t)f;
-        if (!(right ? lar__jv_sub(r, s, at + sep->n, e - at - sep->n, &v) : lar__jv_sub(r, s, b, at - b, &v)) ||
+        if (!(right ? lar__jv_sub(r, s, at + sep->n, e - at - sep->n, &v)
+                    : lar__jv_sub(r, s, b, at - b, &v)) ||
             !lar__jlist_add(r, out->u.l, v))
             return false;
         if (right)
@@ -357,7 +363,7 @@ bool lar__jstr_pad(jr *r, const jstr *s, int64_t width, const jstr *fill, int ho
     return lar__jv_buf(r, &b, s->markup, out);
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------ */
+/* ---- classes ------------------------------------------------------------------------------- */
 
 static bool letter(utf8proc_category_t c)
 {
@@ -368,7 +374,8 @@ static bool letter(utf8proc_category_t c)
 static bool digit(uint32_t cp, utf8proc_category_t c)
 {
     return c == UTF8PROC_CATEGORY_ND || cp == 0xB2 || cp == 0xB3 || cp == 0xB9 || cp == 0x2070 ||
-           (cp >= 0x2074 && cp <= 0x2079) || (cp >= 0x2080 && cp <= 0x2089) || (cp >= 0x2460 && cp <= 0x2468);
+           (cp >= 0x2074 && cp <= 0x2079) || (cp >= 0x2080 && cp <= 0x2089) ||
+           (cp >= 0x2460 && cp <= 0x2468);
 }
 
 static bool of_class(uint32_t cp, int what)
@@ -389,8 +396,9 @@ static bool of_class(uint32_t cp, int what)
     case 's': /* isspace */
         return lar__jspace(cp);
     case 'p': /* isprintable */
-        return cp == ' ' || !(c == UTF8PROC_CATEGORY_CN || c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CF ||
-                              c == UTF8PROC_CATEGORY_CS || c == UTF8PROC_CATEGORY_CO || c == UTF8PROC_CATEGORY_ZL ||
+        return cp == ' ' || !(c == UTF8PROC_CATEGORY_CN || c == UTF8PROC_CATEGORY_CC ||
+                              c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_CS ||
+                              c == UTF8PROC_CATEGORY_CO || c == UTF8PROC_CATEGORY_ZL ||
                               c == UTF8PROC_CATEGORY_ZP || c == UTF8PROC_CATEGORY_ZS);
     case 'i': /* isidentifier, but for its first character */
         return cp == '_' || letter(c) || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_ND ||

@@ -34,13 +34,14 @@ static bool t_divisibleby(jr *r, jv in, const jargs *a, jv *out)
     jv v[1];
     static const char *const names[] = {"num"};
     static const jargs none;
-    return lar__jbind(r, "divisibleby", a, names, 1, 1, v) && rest_is(r, in, v[0], 0, &none, 0, out);
+    return lar__jbind(r, "divisibleby", a, names, 1, 1, v) &&
+           rest_is(r, in, v[0], 0, &none, 0, out);
 }
 
-#define TYPE_TEST(name, cond)                                       \
-    static bool t_##name(jr *r, jv in, const jargs *a, jv *out)     \
-    {                                                               \
-        return yes(r, a, 0, cond, out);                             \
+#define TYPE_TEST(name, cond)                                                                      \
+    static bool t_##name(jr *r, jv in, const jargs *a, jv *out)                                    \
+    {                                                                                              \
+        return yes(r, a, 0, cond, out);                                                            \
     }
 TYPE_TEST(defined, in.t != JV_UNDEF)
 TYPE_TEST(undefined, in.t == JV_UNDEF)
@@ -53,15 +54,28 @@ TYPE_TEST(float, in.t == JV_FLOAT)
 TYPE_TEST(string, in.t == JV_STR)
 TYPE_TEST(mapping, in.t == JV_DICT)
 TYPE_TEST(number, lar__jv_is_num(in))
-TYPE_TEST(sequence, in.t == JV_STR || in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT || in.t == JV_RANGE ||
-                        in.t == JV_UNDEF)
-TYPE_TEST(iterable, in.t == JV_STR || in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT || in.t == JV_RANGE ||
-                        in.t == JV_VIEW || in.t == JV_ITER || in.t == JV_UNDEF || in.t == JV_LOOP)
+TYPE_TEST(sequence, in.t == JV_STR || in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT ||
+                        in.t == JV_RANGE || in.t == JV_UNDEF)
+TYPE_TEST(iterable, in.t == JV_STR || in.t == JV_LIST || in.t == JV_TUPLE || in.t == JV_DICT ||
+                        in.t == JV_RANGE || in.t == JV_VIEW || in.t == JV_ITER ||
+                        in.t == JV_UNDEF || in.t == JV_LOOP)
 TYPE_TEST(callable, in.t == JV_FUNC || in.t == JV_METHOD || in.t == JV_MACRO || in.t == JV_JOINER ||
                         in.t == JV_LOOP || in.t == JV_UNDEF || (in.t == JV_BLOCK && in.u.node))
 TYPE_TEST(escaped, in.t == JV_STR && in.u.s->markup)
-TYPE_TEST(filter, in.t == JV_STR && lar__jfilter(in.u.s->p, in.u.s->n))
-TYPE_TEST(test, in.t == JV_STR && lar__jtest(in.u.s->p, in.u.s->n))
+
+/* a lookup in a dict of Python: what cannot be hashed is an error */
+static bool t_filter(jr *r, jv in, const jargs *a, jv *out)
+{
+    uint64_t h;
+    return lar__jv_hash(r, in, &h) &&
+           yes(r, a, 0, in.t == JV_STR && lar__jfilter(in.u.s->p, in.u.s->n), out);
+}
+static bool t_test(jr *r, jv in, const jargs *a, jv *out)
+{
+    uint64_t h;
+    return lar__jv_hash(r, in, &h) &&
+           yes(r, a, 0, in.t == JV_STR && lar__jtest(in.u.s->p, in.u.s->n), out);
+}
 
 static bool t_lower(jr *r, jv in, const jargs *a, jv *out)
 {
@@ -120,16 +134,46 @@ static bool t_ge(jr *r, jv in, const jargs *a, jv *out)
     return compare(r, in, a, OP_GE, out);
 }
 
-static const jfunc_def tests[] = {
-    {"odd", t_odd}, {"even", t_even}, {"divisibleby", t_divisibleby}, {"defined", t_defined},
-    {"undefined", t_undefined}, {"filter", t_filter}, {"test", t_test}, {"none", t_none},
-    {"boolean", t_boolean}, {"false", t_false}, {"true", t_true}, {"integer", t_integer}, {"float", t_float},
-    {"lower", t_lower}, {"upper", t_upper}, {"string", t_string}, {"mapping", t_mapping},
-    {"number", t_number}, {"sequence", t_sequence}, {"iterable", t_iterable}, {"callable", t_callable},
-    {"sameas", t_sameas}, {"escaped", t_escaped}, {"in", t_in}, {"==", t_eq}, {"eq", t_eq},
-    {"equalto", t_eq}, {"!=", t_ne}, {"ne", t_ne}, {">", t_gt}, {"gt", t_gt}, {"greaterthan", t_gt},
-    {"ge", t_ge}, {">=", t_ge}, {"<", t_lt}, {"lt", t_lt}, {"lessthan", t_lt}, {"<=", t_le}, {"le", t_le},
-    {NULL, NULL}};
+static const jfunc_def tests[] = {{"odd", t_odd},
+                                  {"even", t_even},
+                                  {"divisibleby", t_divisibleby},
+                                  {"defined", t_defined},
+                                  {"undefined", t_undefined},
+                                  {"filter", t_filter},
+                                  {"test", t_test},
+                                  {"none", t_none},
+                                  {"boolean", t_boolean},
+                                  {"false", t_false},
+                                  {"true", t_true},
+                                  {"integer", t_integer},
+                                  {"float", t_float},
+                                  {"lower", t_lower},
+                                  {"upper", t_upper},
+                                  {"string", t_string},
+                                  {"mapping", t_mapping},
+                                  {"number", t_number},
+                                  {"sequence", t_sequence},
+                                  {"iterable", t_iterable},
+                                  {"callable", t_callable},
+                                  {"sameas", t_sameas},
+                                  {"escaped", t_escaped},
+                                  {"in", t_in},
+                                  {"==", t_eq},
+                                  {"eq", t_eq},
+                                  {"equalto", t_eq},
+                                  {"!=", t_ne},
+                                  {"ne", t_ne},
+                                  {">", t_gt},
+                                  {"gt", t_gt},
+                                  {"greaterthan", t_gt},
+                                  {"ge", t_ge},
+                                  {">=", t_ge},
+                                  {"<", t_lt},
+                                  {"lt", t_lt},
+                                  {"lessthan", t_lt},
+                                  {"<=", t_le},
+                                  {"le", t_le},
+                                  {NULL, NULL}};
 
 const jfunc_def *lar__jtest(const char *p, size_t n)
 {

@@ -19,7 +19,7 @@ bool lar__jbuf_ok(jr *r, const lar_buf *b)
     return true;
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------ */
+/* ---- numbers ------------------------------------------------------------------------------- */
 
 /* snprintf and strtod follow the process's locale; ours is always ".". */
 static void fix_point(char *s, bool to_locale)
@@ -56,7 +56,8 @@ bool lar__jparse_float(const char *p, size_t n, double *f)
     for (size_t i = b; i < e; i++) {
         char ch = p[i];
         if (ch == '_') {
-            if (i == b || i + 1 == e || p[i - 1] < '0' || p[i - 1] > '9' || p[i + 1] < '0' || p[i + 1] > '9')
+            if (i == b || i + 1 == e || p[i - 1] < '0' || p[i - 1] > '9' || p[i + 1] < '0' ||
+                p[i + 1] > '9')
                 return false;
             continue;
         }
@@ -109,7 +110,9 @@ int64_t lar__jparse_int(const char *p, size_t n, int base, bool *ok, bool *big)
     }
     for (size_t i = b; i < e; i++) {
         char ch = p[i];
-        int d = ch >= '0' && ch <= '9' ? ch - '0' : (ch | 32) >= 'a' && (ch | 32) <= 'z' ? (ch | 32) - 'a' + 10 : 99;
+        int d = ch >= '0' && ch <= '9'                 ? ch - '0'
+                : (ch | 32) >= 'a' && (ch | 32) <= 'z' ? (ch | 32) - 'a' + 10
+                                                       : 99;
         if (ch == '_' && any && i + 1 < e && p[i + 1] != '_')
             continue;
         if (d >= base)
@@ -186,8 +189,9 @@ void lar__jput_fixed(lar_buf *b, double f, int prec, char type, bool alt)
     char fmt[8] = {'%', 0}, s[420];
     bool upper = type >= 'A' && type <= 'Z';
     if (f != f || f - f != 0) {
-        lar_buf_puts(b, f != f ? (upper ? "NAN" : "nan") : f < 0 ? (upper ? "-INF" : "-inf")
-                                                                 : (upper ? "INF" : "inf"));
+        lar_buf_puts(b, f != f  ? (upper ? "NAN" : "nan")
+                        : f < 0 ? (upper ? "-INF" : "-inf")
+                                : (upper ? "INF" : "inf"));
         return;
     }
     size_t k = 1;
@@ -197,13 +201,14 @@ void lar__jput_fixed(lar_buf *b, double f, int prec, char type, bool alt)
     fmt[k++] = '*';
     fmt[k++] = type == 'F' ? 'f' : type;
     fmt[k] = 0;
-    /* a double has at most 309 digits before the point; more than 100 after it are refused by the callers */
+    /* a double has at most 309 digits before the point; more than 100 after it are refused by the
+     * callers */
     snprintf(s, sizeof s, fmt, prec, f);
     fix_point(s, false);
     lar_buf_puts(b, s);
 }
 
-/* ---- str and repr ------------------------------------------------------------------------------------- */
+/* ---- str and repr -------------------------------------------------------------------------- */
 
 static bool printable(uint32_t cp)
 {
@@ -243,7 +248,11 @@ static void put_repr_str(lar_buf *b, const jstr *s)
         else if (printable(cp))
             lar_buf_add(b, s->p + i, (size_t)k);
         else
-            lar_buf_printf(b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)cp);
+            lar_buf_printf(b,
+                           cp < 0x100     ? "\\x%02x"
+                           : cp < 0x10000 ? "\\u%04x"
+                                          : "\\U%08x",
+                           (unsigned)cp);
         i += (size_t)k;
     }
     lar_buf_putc(b, q);
@@ -284,7 +293,8 @@ static bool put_other(jr *r, lar_buf *b, jv v)
     static const char *const views[] = {"dict_keys([", "dict_values([", "dict_items(["};
     switch (v.t) {
     case JV_RANGE:
-        lar_buf_printf(b, "range(%lld, %lld", (long long)v.u.range->start, (long long)v.u.range->stop);
+        lar_buf_printf(b, "range(%lld, %lld", (long long)v.u.range->start,
+                       (long long)v.u.range->stop);
         if (v.u.range->step != 1)
             lar_buf_printf(b, ", %lld", (long long)v.u.range->step);
         lar_buf_putc(b, ')');
@@ -365,7 +375,8 @@ bool lar__jput_repr(jr *r, lar_buf *b, jv v)
     default:
         if (!lar__jenter(r))
             return false;
-        ok = v.t == JV_LIST || v.t == JV_TUPLE || v.t == JV_DICT ? put_container(r, b, v) : put_other(r, b, v);
+        ok = v.t == JV_LIST || v.t == JV_TUPLE || v.t == JV_DICT ? put_container(r, b, v)
+                                                                 : put_other(r, b, v);
         lar__jleave(r);
     }
     return ok;
@@ -401,7 +412,7 @@ bool lar__jv_str(jr *r, jv v, const jstr **out)
     return true;
 }
 
-/* ---- HTML --------------------------------------------------------------------------------------------- */
+/* ---- HTML ---------------------------------------------------------------------------------- */
 
 void lar__jput_escaped(lar_buf *b, const char *p, size_t n)
 {
@@ -441,7 +452,7 @@ bool lar__jescape(jr *r, jv v, jv *out)
     return lar__jv_buf(r, &b, true, out);
 }
 
-/* ---- json.dumps --------------------------------------------------------------------------------------- */
+/* ---- json.dumps ---------------------------------------------------------------------------- */
 
 typedef struct dump {
     jr *r;
@@ -596,7 +607,8 @@ static bool dump_value(dump *d, jv v, int level)
 
 bool lar__jput_json(jr *r, lar_buf *b, jv v, jv indent, jv separators, bool ascii, bool sort)
 {
-    static const jstr comma = {", ", 2, 2, false}, bare = {",", 1, 1, false}, colon = {": ", 2, 2, false};
+    static const jstr comma = {", ", 2, 2, false}, bare = {",", 1, 1, false},
+                      colon = {": ", 2, 2, false};
     dump d = {r, b, NULL, &comma, &colon, ascii, sort};
     jv pad;
     if (indent.t == JV_STR) {

@@ -7,10 +7,11 @@
 #include <string.h>
 
 const char *const lar__jtype_name[JV_NTYPES] = {
-    "nothing", "undefined", "none", "bool", "int", "float", "str", "list", "tuple", "dict", "range",
-    "dict view", "generator", "namespace", "function", "method", "macro", "loop", "cycler", "joiner", "block"};
+    "nothing",  "undefined", "none",  "bool",  "int",       "float",     "str",
+    "list",     "tuple",     "dict",  "range", "dict view", "generator", "namespace",
+    "function", "method",    "macro", "loop",  "cycler",    "joiner",    "block"};
 
-/* ---- memory ------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 struct jchunk {
     jchunk *next;
@@ -66,7 +67,8 @@ void *lar__jalloc(jr *r, size_t n)
     void *p = lar__jmem_alloc(&r->mem, n);
     if (!p) {
         if (r->mem.full)
-            lar__jfail(r, "the values of this render need more than %u MiB", JINJA_MAX_MEMORY >> 20);
+            lar__jfail(r, "the values of this render need more than %u MiB",
+                       JINJA_MAX_MEMORY >> 20);
         else
             lar__joom(r);
     }
@@ -81,7 +83,7 @@ void *lar__jalloc_array(jr *r, size_t n, size_t each)
     return lar__jalloc(r, bytes);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------------------------- */
 
 jv lar__jv_none(void)
 {
@@ -197,7 +199,8 @@ bool lar__jlist_add(jr *r, jlist *l, jv v)
 
 bool lar__jv_pair(jr *r, jv a, jv b, jv *out)
 {
-    return lar__jv_list(r, 2, true, out) && lar__jlist_add(r, out->u.l, a) && lar__jlist_add(r, out->u.l, b);
+    return lar__jv_list(r, 2, true, out) && lar__jlist_add(r, out->u.l, a) &&
+           lar__jlist_add(r, out->u.l, b);
 }
 
 bool lar__jv_dict(jr *r, jv *out)
@@ -244,14 +247,15 @@ bool lar__jv_json(jr *r, const json_t *j, jv *out)
             jv k;
             const char *key = json_object_iter_key(it);
             ok = lar__jv_text(r, key, json_object_iter_key_len(it), false, &k) &&
-                 lar__jv_json(r, json_object_iter_value(it), &v) && lar__jdict_set(r, out->u.d, k, v);
+                 lar__jv_json(r, json_object_iter_value(it), &v) &&
+                 lar__jdict_set(r, out->u.d, k, v);
         }
     }
     lar__jleave(r);
     return ok;
 }
 
-/* ---- dict --------------------------------------------------------------------------------------------- */
+/* ---- dict ---------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t h)
 {
@@ -408,14 +412,15 @@ bool lar__jdict_getz(const jdict *d, const char *p, size_t n, jv *out)
         if (d->slot ? !d->slot[i] : i >= d->n)
             return false;
         const jentry *e = &d->e[d->slot ? d->slot[i] - 1 : i];
-        if (e->hash == h && e->key.t == JV_STR && e->key.u.s->n == n && !memcmp(e->key.u.s->p, p, n)) {
+        if (e->hash == h && e->key.t == JV_STR && e->key.u.s->n == n &&
+            !memcmp(e->key.u.s->p, p, n)) {
             *out = e->val;
             return true;
         }
     }
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------------------------- */
 
 bool lar__jundef_use(jr *r, jv v)
 {
@@ -429,7 +434,8 @@ bool lar__jundef_use(jr *r, jv v)
         return lar__jfail(r, "access to attribute '%.*s' of a %s is unsafe", n, u->name->p,
                           lar__jtype_name[u->obj]);
     if (u->obj)
-        return lar__jfail(r, "'%s' has no attribute '%.*s'", lar__jtype_name[u->obj], n, u->name->p);
+        return lar__jfail(r, "'%s' has no attribute '%.*s'", lar__jtype_name[u->obj], n,
+                          u->name->p);
     return lar__jfail(r, "'%.*s' is undefined", n, u->name->p);
 }
 
@@ -532,7 +538,8 @@ bool lar__jv_true(jr *r, jv v, bool *b)
     return true;
 }
 
-/* Python's `is`, as far as a template can tell: our strings of one text have one identity only by chance. */
+/* Python's `is`, as far as a template can tell: our strings of one text have one identity only by
+ * chance. */
 bool lar__jv_same(jv a, jv b)
 {
     if (a.t != b.t)
@@ -645,11 +652,13 @@ bool lar__jv_eq(jr *r, jv a, jv b, bool *eq)
         return ok;
     case JV_RANGE: {
         const jrange *x = a.u.range, *y = b.u.range;
-        *eq = x->n == y->n && (!x->n || (x->start == y->start && (x->n == 1 || x->step == y->step)));
+        *eq =
+            x->n == y->n && (!x->n || (x->start == y->start && (x->n == 1 || x->step == y->step)));
         return true;
     }
     case JV_METHOD:
-        *eq = a.u.method->def == b.u.method->def && lar__jv_same(a.u.method->self, b.u.method->self);
+        *eq =
+            a.u.method->def == b.u.method->def && lar__jv_same(a.u.method->self, b.u.method->self);
         return true;
     default:
         *eq = a.u.d == b.u.d && a.flag == b.flag;
@@ -695,12 +704,13 @@ bool lar__jv_cmp(jr *r, jv a, jv b, int op, bool *res)
         }
         lar__jleave(r);
         if (i < x->n && i < y->n)
-            return lar__jenter(r) && lar__jv_cmp(r, x->v[i], y->v[i], op, res) && (lar__jleave(r), true);
+            return lar__jenter(r) && lar__jv_cmp(r, x->v[i], y->v[i], op, res) &&
+                   (lar__jleave(r), true);
         *res = cmp_holds(x->n < y->n ? -1 : x->n > y->n, op);
         return true;
     }
-    return lar__jfail(r, "'%s' is not supported between a %s and a %s", op_name(op), lar__jtype_name[a.t],
-                      lar__jtype_name[b.t]);
+    return lar__jfail(r, "'%s' is not supported between a %s and a %s", op_name(op),
+                      lar__jtype_name[a.t], lar__jtype_name[b.t]);
 }
 
 ptrdiff_t lar__jfind(jr *r, const jstr *s, size_t from, size_t to, const jstr *what)
@@ -752,7 +762,7 @@ bool lar__jv_in(jr *r, jv needle, jv hay, bool *res)
     }
 }
 
-/* ---- walking ------------------------------------------------------------------------------------------ */
+/* ---- walking ------------------------------------------------------------------------------- */
 
 bool lar__jiter_init(jr *r, jv v, jiter *it)
 {
@@ -806,7 +816,8 @@ bool lar__jiter_next(jr *r, jiter *it, jv *out, bool *done)
             return true;
         int k = lar_utf8_decode(s->p + it->pos, s->n - it->pos, NULL);
         it->pos += (size_t)LAR_MAX(k, 1); /* the characters of a Markup are plain */
-        return lar__jv_text(r, s->p + it->pos - (size_t)LAR_MAX(k, 1), (size_t)LAR_MAX(k, 1), false, out);
+        return lar__jv_text(r, s->p + it->pos - (size_t)LAR_MAX(k, 1), (size_t)LAR_MAX(k, 1), false,
+                            out);
     }
     case JI_DICT: {
         const jdict *d = it->src.u.d;
@@ -867,7 +878,7 @@ bool lar__jv_to_list(jr *r, jv v, jv *out)
     }
 }
 
-/* ---- sorting: stable, as Python; a merge from runs of one ---------------------------------------------- */
+/* ---- sorting: stable, as Python; a merge from runs of one ---------------------------------- */
 
 bool lar__jsort(jr *r, jv *keys, jv *vals, size_t n, bool reverse)
 {
@@ -908,7 +919,7 @@ bool lar__jsort(jr *r, jv *keys, jv *vals, size_t n, bool reverse)
     return true;
 }
 
-/* ---- text pieces -------------------------------------------------------------------------------------- */
+/* ---- text pieces --------------------------------------------------------------------------- */
 
 size_t lar__jutf8_at(const jstr *s, size_t index)
 {
@@ -928,8 +939,8 @@ bool lar__jspace(uint32_t cp)
 {
     if (cp < 128)
         return cp == ' ' || (cp >= 9 && cp <= 13) || (cp >= 28 && cp <= 31);
-    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 ||
-           cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
+    return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) ||
+           cp == 0x2028 || cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
 static bool strips(const jstr *chars, const char *p, int k, uint32_t cp)

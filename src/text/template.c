@@ -66,13 +66,21 @@ void lar_render_free(lar_render *r)
     *r = (lar_render){0};
 }
 
-lar_status lar_template_render(const lar_template *t, const json_t *vars, int64_t now, lar_render *out, lar_err *e)
+lar_status lar_template_render(const lar_template *t, const json_t *vars, int64_t now,
+                               lar_render *out, lar_err *e)
 {
     *out = (lar_render){0};
     if (!json_is_object(vars))
         return lar_fail(e, LAR_EARG, "template: the variables are not an object");
-    jr r = {.mem.limit = JINJA_MAX_MEMORY, .cat.limit = JINJA_MAX_MEMORY, .e = e, .now = now, .tree = t->tree,
-            .out = &out->text, .root_out = &out->text, .render = out, .line = 1};
+    jr r = {.mem.limit = JINJA_MAX_MEMORY,
+            .cat.limit = JINJA_MAX_MEMORY,
+            .e = e,
+            .now = now,
+            .tree = t->tree,
+            .out = &out->text,
+            .root_out = &out->text,
+            .render = out,
+            .line = 1};
     jv v;
     if (lar__jv_json(&r, vars, &v)) {
         r.vars = v.u.d;

@@ -186,28 +186,14 @@ void lar__trie_free(lar_trie *t)
  * ------------------------------------------------------------------------------- */
 
 /* Spellings that end an answer, as files of the field have them, whatever else the file says. */
-static const char *const end_names[] = {"<|eot_id|>",
-                                        "<|im_end|>",
-                                        "<|end|>",
-                                        "<|return|>",
-                                        "<|call|>",
-                                        "<|flush|>",
-                                        "<|calls|>",
-                                        "<end_of_turn>",
-                                        "<|endoftext|>",
-                                        "</s>",
-                                        "<|eom_id|>",
-                                        "<EOT>",
-                                        "_<EOT>",
-                                        "[EOT]",
-                                        "[EOS]",
-                                        "<|end_of_text|>",
-                                        "<end_of_utterance>",
-                                        "<eos>",
-                                        "<turn|>",
-                                        "<|tool_response>",
-                                        "<｜end▁of▁sentence｜>",
-                                        "[e~["};
+static const char *const end_names[] = {
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
+    "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
+    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
+    "<｜end▁of▁sentence｜>", "[e~[",
+    /* padding, repository and file marks of code models: nothing of the answer follows them */
+    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
+    "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>"};
 
 static bool special_type(int type)
 {

@@ -26,7 +26,9 @@ typedef struct unigram {
     bool bytes; /* there is a token for every byte */
 } unigram;
 
-/* The best way to reach a byte of the text. */
+/* The best way to reach a byte of the text. Sums are double, as in the tokenizers library;
+ * SentencePiece itself sums in float, so that equally good cuts may come out the other way round
+ * there. */
 typedef struct cell {
     double score;
     size_t prev, next;

@@ -1,6 +1,6 @@
 /*
- * fuzz_template.c - fuzz target: a template, a line "---", the variables as JSON. Any bytes must end in text or in an
- * error. Depends on text/template.h.
+ * fuzz_template.c - fuzz target: a template, a line "---", the variables as JSON. Any bytes must
+ * end in text or in an error. Depends on text/template.h.
  */
 #include "text/template.h"
 #include <string.h>
@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (size_t i = 0; i + sizeof sep - 1 <= n; i++) {
         if (!memcmp(p + i, sep, sizeof sep - 1)) {
             t = i;
-            vars = json_loadb(p + i + sizeof sep - 1, n - i - (sizeof sep - 1), JSON_ALLOW_NUL, NULL);
+            vars =
+                json_loadb(p + i + sizeof sep - 1, n - i - (sizeof sep - 1), JSON_ALLOW_NUL, NULL);
             break;
         }
     }

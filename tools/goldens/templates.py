@@ -2,6 +2,7 @@
 """Records what transformers' own jinja2 environment makes of chat templates.
 
   templates.py TEMPLATE_DIR [EXTRA_TEMPLATE ...]    writes tests/data/templates/*.json
+  templates.py --case                               writes src/text/jinja_case.c (clang-format it then)
 
 conversations.json holds the inputs, one file per template the outputs by the input's name, snippets.json the lines of
 jinja_snippets.txt with theirs. An output is a string, or {"error": message, "raised": true if the template itself called
@@ -117,6 +118,10 @@ CONVERSATIONS = {
 }
 
 
+# what some templates want beside the common variables
+EXTRA = {"fireworks-ai-llama-3-firefunction-v2.jinja": {"functions": "[]", "datetime": "2025-07-23"}}
+
+
 def dump(name, data):
     path = os.path.join(OUT, name)
     with open(path, "w", encoding="utf-8", newline="\n") as f:
@@ -147,7 +152,25 @@ def snippets():
     return rows
 
 
+def case_table():
+    c_text = lambda x: '"' + "".join("\\%03o" % b for b in x.encode()) + '"'
+    with open(os.path.join(HERE, "..", "..", "src", "text", "jinja_case.c"), "w") as f:
+        f.write("/*\n * jinja_case.c - characters whose upper, title or lower case is more than one character\n"
+                " * (the unconditional part of Unicode's SpecialCasing.txt). Generated from Python's str methods\n"
+                " * by tools/goldens/templates.py --case. Depends on jinja.h.\n */\n"
+                '#include "text/jinja.h"\n\nconst jcase lar__jcases[] = {\n')
+        for cp in range(0x110000):
+            if 0xD800 <= cp < 0xE000:
+                continue
+            forms = [chr(cp).upper(), chr(cp).title(), chr(cp).lower()]
+            if max(map(len, forms)) > 1:
+                f.write("    {0x%04X, %s},\n" % (cp, ", ".join(c_text(x if len(x) > 1 else "") for x in forms)))
+        f.write("};\nconst size_t lar__jcases_n = LAR_LEN(lar__jcases);\n")
+
+
 def main():
+    if sys.argv[1:] == ["--case"]:
+        return case_table()
     os.makedirs(OUT, exist_ok=True)
     versions = {"jinja2": jinja2.__version__, "transformers": transformers.__version__, "python": sys.version.split()[0]}
     inputs = {k: dict(BASE, **v) for k, v in CONVERSATIONS.items()}
@@ -157,14 +180,19 @@ def main():
         with open(path, encoding="utf-8", newline="") as f:
             text = f.read()
         outs, spans = {}, {}
+        extra = EXTRA.get(os.path.basename(path), {})
         for name, v in inputs.items():
-            outs[name], s = oracle(text, v)
+            outs[name], s = oracle(text, dict(v, **extra))
             if s:
                 spans[name] = s
         good = sum(isinstance(o, str) for o in outs.values())
         data = {"template": os.path.basename(path), "outputs": outs}
         if spans:
             data["spans"] = spans
+        if extra:
+            data["extra"] = extra
+        if path in sys.argv[2:]:
+            data["source"] = text
         total += dump("t-" + os.path.basename(path).replace(".jinja", "") + ".json", data)
         if good < 5:
             print(f"{path}: only {good} conversations render")

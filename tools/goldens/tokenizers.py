@@ -224,10 +224,11 @@ def sentencepieces():
     rules = "\n".join("%s\t%s" % (" ".join("%X" % ord(c) for c in a), " ".join("%X" % ord(c) for c in b)) for a, b in [
         ("ﬁ", "fi"), ("Ａ", "A"), ("１", "1"), ("½", "1\u20442"), ("e\u0301", "é"), ("\u00a0", " "), ("\u3000", " "), ("\t", " "),
         ("\n", " "), ("\r", " "), ("Ⅷ", "VIII"), ("…", "..."), ("ǅ", "Dž"), ("\u200b", ""), ("²", "2")])
-    with open("/tmp/lar-rules.tsv", "w") as f:
+    rules_file = os.path.join(OUT, "rules.tsv")
+    with open(rules_file, "w") as f:
         f.write(rules + "\n")
     variants = {
-        "unigram": dict(model_type="unigram", vocab_size=420, normalization_rule_tsv="/tmp/lar-rules.tsv"),
+        "unigram": dict(model_type="unigram", vocab_size=420, normalization_rule_tsv=rules_file),
         "unigram-bytes": dict(model_type="unigram", vocab_size=700, normalization_rule_name="identity", byte_fallback=True,
                               remove_extra_whitespaces=False),
         "spm": dict(model_type="bpe", vocab_size=900, normalization_rule_name="identity", byte_fallback=True,
@@ -261,6 +262,7 @@ def main():
     byte_level()
     wordpiece()
     sentencepieces()
+    os.remove(os.path.join(OUT, "rules.tsv"))
     total = sum(os.path.getsize(os.path.join(OUT, f)) for f in os.listdir(OUT))
     print("%s: %d bytes; tokenizers %s, sentencepiece %s" % (OUT, total, tokenizers.__version__, sentencepiece.__version__))
 

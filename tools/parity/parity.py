@@ -84,22 +84,21 @@ def load_ids(args):
     return json.loads((args.work / "ids.json").read_text())
 
 
-def save(args, side, kl_logits, nlls, greedy, **more):
-    """The rows for KL go to a .npy; the rest to a .json."""
-    np.save(args.work / f"{side}.npy", np.asarray(kl_logits, dtype=np.float32))
-    (args.work / f"{side}.json").write_text(json.dumps(dict(nll=nlls, greedy=greedy, **more)))
-
-
-def measure(ids, logits, greedy):
-    """Runs one side: logits(ids) -> [n, n_vocab], greedy(prompt) -> list."""
+def measure(args, side, ids, logits, greedy, **more):
+    """Runs one side: logits(ids) -> [n, n_vocab], greedy(i, prompt) -> list. Rows for KL go to a .npy, the rest to
+    a .json, each as soon as it is known."""
     t = time.monotonic()
     kl = np.array(logits(ids["kl"])[: len(ids["kl"])], dtype=np.float32)
-    losses = []
-    for c in ids["chunks"]:
-        losses.append(float(np.sum(nll(logits(c), c))))
-        print(f"chunk {len(losses)}/{len(ids['chunks'])} {losses[-1] / (len(c) - 1):.4f}", file=sys.stderr)
-    out = [greedy(i, p) for i, p in enumerate(ids["prompts"])]
-    return kl, losses, out, time.monotonic() - t
+    np.save(args.work / f"{side}.npy", kl)
+    told = dict(nll=[], greedy=[], **more)
+    for i, c in enumerate(ids["chunks"]):
+        told["nll"].append(float(np.sum(nll(logits(c), c))))
+        print(f"{side}: chunk {i + 1}/{len(ids['chunks'])}, {told['nll'][-1] / (len(c) - 1):.4f}", file=sys.stderr)
+    for i, p in enumerate(ids["prompts"]):
+        told["greedy"].append(greedy(i, p))
+        print(f"{side}: continuation {i + 1}/{len(ids['prompts'])}", file=sys.stderr)
+    told["seconds"] = time.monotonic() - t
+    (args.work / f"{side}.json").write_text(json.dumps(told))
 
 
 # --- the peer ---
@@ -135,8 +134,7 @@ def peer(args):
             m.eval(out[-1:])
             row = m.scores[m.n_tokens - 1]
 
-    kl, losses, out, seconds = measure(ids, logits, greedy)
-    save(args, "peer", kl, losses, out, seconds=seconds, version=llama_cpp.__version__)
+    measure(args, "peer", ids, logits, greedy, version=llama_cpp.__version__)
 
 
 # --- the truth ---
@@ -161,12 +159,9 @@ def truth(args):
             top = torch.topk(r.logits[0, -1], TOP)
             out.append(dict(ids=top.indices.tolist(), logits=top.values.tolist()))
             feed = out[-1]["ids"][:1]
-        return out
+        return out if own else [step["ids"][0] for step in out]
 
-    kl, losses, out, seconds = measure(ids, lambda s: gguf_model.logits(model, s), greedy)
-    if not own:
-        out = [[step["ids"][0] for step in text] for text in out]
-    save(args, args.what, kl, losses, out, seconds=seconds, version=transformers.__version__)
+    measure(args, args.what, ids, lambda s: gguf_model.logits(model, s), greedy, version=transformers.__version__)
 
 
 # --- LAR, through its command ---
@@ -192,7 +187,7 @@ def lar(args):
 
         def logits(seq):
             feed.write_text(" ".join(map(str, seq)) + "\n")
-            run("logits", "-m", path, "--ids", str(feed), "--all", "--out", str(rows))
+            run("logits", "-m", path, "--ids", "@" + str(feed), "--all", "--out", str(rows))
             return np.fromfile(rows, dtype="<f4").reshape(len(seq), n_vocab)
 
         def greedy(i, _):
@@ -200,8 +195,7 @@ def lar(args):
                                "--ignore-eos", "--json"))
             return r["tokens"]
 
-        kl, losses, out, seconds = measure(ids, logits, greedy)
-    save(args, args.side, kl, losses, out, seconds=seconds)
+        measure(args, args.side, ids, logits, greedy)
 
 
 # --- the comparison ---
@@ -232,7 +226,7 @@ def continuations(want, got):
 def report(args):
     ids = load_ids(args)
     n_scored = sum(len(c) - 1 for c in ids["chunks"])
-    sides = [p.stem for p in sorted(args.work.glob("*.npy")) if p.stem != "truth"]
+    sides = [p.stem for p in sorted(args.work.glob("*.npy")) if p.stem != "truth" and p.with_suffix(".json").exists()]
     base = np.load(args.work / "truth.npy", mmap_mode="r")
     told = {s: json.loads((args.work / f"{s}.json").read_text()) for s in ["truth", *sides]}
     out = dict(model=ids["model"], sha256=ids["sha256"], text_sha256=ids["text_sha256"], scored=n_scored,

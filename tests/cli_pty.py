@@ -1,0 +1,144 @@
+"""cli_pty.py LAR MODEL DIR - the chat in a pseudo terminal of 60 columns, for cli_test.sh.
+
+Prints "ok NAME" or "not ok NAME ..." per check. Waits poll for what is expected, at most 20 seconds each.
+"""
+import fcntl, os, pty, re, select, signal, struct, sys, termios, time
+
+lar, model, work = sys.argv[1:]
+WAIT = 20
+
+
+class Terminal:
+    def __init__(self, *args, env=None):
+        self.seen = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"}, **(env or {}))
+            os.execv(lar, [lar, *args])
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+
+    def pump(self, seconds=0.05):
+        if select.select([self.fd], [], [], seconds)[0]:
+            try:
+                self.seen += os.read(self.fd, 65536)
+                return True
+            except OSError:
+                return None
+        return False
+
+    def expect(self, pattern, since=0):
+        """The match of the pattern in what came after byte `since`, or None in time."""
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            m = re.search(pattern, self.seen[since:], re.S)
+            if m:
+                return m
+            if self.pump() is None:
+                return re.search(pattern, self.seen[since:], re.S)
+        return None
+
+    def send(self, text):
+        at = len(self.seen)
+        os.write(self.fd, text.encode())
+        return at
+
+    def wait(self):
+        """The exit status; -1 when it does not end."""
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            self.pump()
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        return -1
+
+
+def check(name, good, more=b""):
+    print("ok " + name if good else "not ok %s %r" % (name, more[-600:]))
+
+
+PROMPT = rb"> (\x1b\[0m)?"
+t = Terminal("chat", model, "--temp", "0", "--ignore-eos", "--seed", "1")
+check("greeting", t.expect(rb"context .* tokens.*Ctrl-D.*" + PROMPT), t.seen)
+head = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", t.seen).replace(b"\r", b"").split(b"\n")
+check("greeting fits 60 columns", all(len(x.decode("utf-8", "replace")) <= 60 for x in head), t.seen)
+check("colours on a terminal", b"\x1b[2m" in t.seen, t.seen)
+
+at = t.send("Hello\r")
+check("an answer streams", t.expect(rb"Hello\r\n.{8}", at), t.seen)
+time.sleep(0.1)
+at2 = t.send("\x03")
+check("Ctrl-C stops the answer, not the chat", t.expect(rb"stopped.*" + PROMPT, at2), t.seen[at:])
+
+t.send("/retry\r")
+t.expect(rb"/retry\r\n.{8}", at2 + 10)
+at2 = t.send("\x03\x03")
+check("a nervous second Ctrl-C ends nothing", t.expect(rb"stopped.*" + PROMPT, at2), t.seen[at:])
+time.sleep(0.2)  # for a stray one to arrive at the prompt
+
+at = t.send("/show\r")
+m = t.expect(rb"user:.*Hello.*assistant:.*" + PROMPT, at)
+check("what was said is kept", m, t.seen[at:])
+
+at = t.send("some words\x03")
+check("Ctrl-C clears the line", t.expect(rb"\^C.*" + PROMPT, at), t.seen[at:])
+
+at = t.send("/set max-tokens 3\r")
+check("/set", t.expect(rb"max-tokens = 3", at), t.seen[at:])
+at = t.send("/set temp 1000\r")
+check("/set checks its value", t.expect(rb"want a number from 0 to 100", at), t.seen[at:])
+at = t.send("/sest\r")
+check("/command did you mean", t.expect(rb"did you mean /", at), t.seen[at:])
+at = t.send("/clear\r")
+check("/clear", t.expect(rb"forgotten.*" + PROMPT, at), t.seen[at:])
+
+at = t.send("\x1b[200~one\rtwo\rthree\r\x1b[201~")
+check("a paste sends nothing", t.expect(rb"three", at), t.seen[at:])
+at = t.send("\r")
+check("a paste is one message", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send("/save %s/talk.json\r" % work)
+t.expect(rb"saved.*" + PROMPT, at)
+try:
+    import json
+    saved = json.load(open(work + "/talk.json"))["messages"]
+except (OSError, ValueError) as e:
+    saved = [{"content": str(e)}]
+check("the paste as it was", saved[0].get("content") == "one\ntwo\nthree", repr(saved).encode())
+
+at = t.send("first\\\r")
+t.expect(rb"\. (\x1b\[0m)?", at)
+at = t.send("second\r")
+check("a backslash goes on", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send('"""a\r')
+t.expect(rb"\. (\x1b\[0m)?", at)
+at = t.send('b"""\r')
+check("triple quotes", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send("/show\r")
+check("messages of many lines", t.expect(rb"first\r\nsecond.*a\r\nb", at), t.seen[at:])
+at = t.send("/undo\r")
+check("/undo", t.expect(rb"taken back.*" + PROMPT, at), t.seen[at:])
+at = t.send("/load %s/talk.json\r" % work)
+check("/load", t.expect(rb"2 messages loaded.*" + PROMPT, at), t.seen[at:])
+at = t.send("/retry\r")
+check("/retry", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send("/sys\t")
+check("Tab completes", t.expect(rb"tem", at), t.seen[at:])
+at = t.send("\x03")
+t.expect(rb"\^C.*" + PROMPT, at)
+at = t.send("\x03")
+check("Ctrl-C at an empty prompt warns", t.expect(rb"again.*" + PROMPT, at), t.seen[at:])
+t.send("\x03")
+check("a second one ends the chat", t.wait() == 0, t.seen)
+
+t = Terminal("chat", model, env={"NO_COLOR": "1"})
+check("history was kept", t.expect(rb"> ") and "Hello" in open(work + "/state/lar/history").read(), t.seen)
+check("NO_COLOR on a terminal", not re.search(rb"\x1b\[[0-9]+m", t.seen), t.seen)
+at = t.send("\x04")
+check("Ctrl-D ends the chat", t.wait() == 0, t.seen)
+
+t = Terminal("run", model, "Hello", "--raw", "--temp", "0", "--ignore-eos")
+check("run streams", t.expect(rb".{8}"), t.seen)
+os.write(t.fd, b"\x03")
+check("Ctrl-C ends run with 130", t.wait() == 130, t.seen)

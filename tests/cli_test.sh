@@ -1,0 +1,278 @@
+#!/usr/bin/env bash
+# cli_test.sh [LAR] - the `lar` command from outside: contracts, exit codes, pipes, terminals, completion, chat.
+# Runs from the repository root on the committed tiny model. Python is used as a tool (JSON, a pseudo terminal).
+# Prints "N passed, N failed"; exit status 1 when one failed.
+set -u
+lar=${1:-./lar}
+case $lar in /*) ;; *) lar=$PWD/$lar ;; esac
+tiny=$PWD/tests/data/tiny.gguf
+tools=$PWD/tests/cli_pty.py
+pass=0 fail=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export LAR_MODELS=$work/models XDG_STATE_HOME=$work/state HOME=$work
+unset NO_COLOR LAR_CPU COLUMNS
+mkdir "$LAR_MODELS"
+
+if [ ! -x "$lar" ] || [ ! -f "$tiny" ]; then
+    echo "cli_test: needs $lar and tests/data/tiny.gguf"
+    exit 1
+fi
+
+# ok NAME COMMAND...: passes when the command succeeds.
+ok() {
+    local name=$1
+    shift
+    if "$@" >"$work/ok" 2>&1; then
+        pass=$((pass + 1))
+    else
+        fail=$((fail + 1))
+        echo "FAIL $name: $*"
+        head -c 600 "$work/ok"
+    fi
+}
+
+# call ARGUMENTS...: run lar without standard input; $out, $err (files) and $rc.
+out=$work/out err=$work/err rc=0
+call() {
+    rc=0
+    timeout 60 "$lar" "$@" >"$out" 2>"$err" </dev/null || rc=$?
+}
+
+code() { [ "$rc" -eq "$1" ]; }
+says() { grep -q -e "$2" "$1"; }
+lines() { [ "$(wc -l <"$1")" -eq "$2" ]; }
+empty() { [ ! -s "$1" ]; }
+plain() { ! grep -q $'\033' "$1"; }
+one_error() { code "$1" && empty "$out" && says "$err" '^lar: ' && says "$err" "$2"; }
+# json FILE EXPRESSION: of the one JSON value in FILE, named j.
+json() {
+    python3 -c 'import json, sys
+s = open(sys.argv[1], encoding="utf-8").read()
+j = json.loads(s)
+assert s.count("\n") == 1 and s.endswith("\n"), "not one line"
+assert eval("(" + sys.argv[2] + ")"), sys.argv[2]' "$1" "$2"
+}
+
+# ---- verbs, help, exit codes ------------------------------------------------------------------------
+call version
+ok version code 0
+ok "version text" says "$out" '^lar [0-9]'
+call --version
+ok --version says "$out" '^lar [0-9]'
+call version --json
+ok "version --json" json "$out" 'j["version"] and j["abi"] >= 0'
+call
+ok "no verb: help" says "$out" '^Verbs'
+for verb in chat run list show tokenize template logits bench doctor completion help version; do
+    call help "$verb"
+    ok "help $verb" code 0
+    ok "help $verb: usage" says "$out" "^Usage: lar $verb"
+    call "$verb" --help
+    ok "$verb --help" says "$out" "^Usage: lar $verb"
+done
+call help run
+ok "help from the field table" says "$out" '--top-k'
+ok "help has ranges" says "$out" '(0 to 100)'
+call rum
+ok "unknown verb" one_error 2 "did you mean 'run'"
+call run --tmep 1 hi
+ok "unknown flag" one_error 2 'did you mean --temp'
+call run --nothinglikeit hi
+ok "unknown flag without a neighbour" one_error 2 "unknown flag"
+call run -m "$tiny" -p hi --temp warm
+ok "bad number" one_error 2 'want a number from 0 to 100'
+call run -m "$tiny" -p hi -n 1.5
+ok "bad whole number" one_error 2 'whole number'
+call run -m "$tiny" -p hi --temp -1
+ok "out of range" one_error 2 'temp'
+call run -m "$tiny" -p hi --kv f64
+ok "bad choice" one_error 2 'want one of f32, f16, q8_0'
+call run -m "$tiny" -p hi -n
+ok "missing value" one_error 2 'value is missing'
+call run -m "$tiny" --color blue -p hi
+ok "bad --color" one_error 2 'want one of auto'
+call run
+ok "no prompt" one_error 2 'no prompt'
+call chat a b
+ok "chat with two words" one_error 2 'too much'
+call run -m "$work/none.gguf" -p hi
+ok "no such file" one_error 1 'No such file'
+call run -m nothing -p hi
+ok "no such model" one_error 1 "no fetched model 'nothing'"
+call run hi
+ok "no default model" one_error 1 'none is fetched'
+printf 'not a model' >"$work/bad.gguf"
+call run -m "$work/bad.gguf" -p hi
+ok "not a model" one_error 1 'bad.gguf'
+
+# ---- run -------------------------------------------------------------------------------------------
+call run -m "$tiny" -p Hello -n 8 --temp 0 --raw --ignore-eos --json
+ok "run --json" code 0
+ok "run --json contract" json "$out" 'isinstance(j["text"], str) and len(j["tokens"]) == 8 and
+ all(isinstance(t, int) for t in j["tokens"]) and j["timings"]["prompt_tokens"] > 0 and
+ j["timings"]["prompt_per_second"] > 0 and j["timings"]["predicted_per_second"] > 0 and
+ j["timings"]["first_token_ms"] > 0 and j["peak_rss_bytes"] > 1000000'
+ok "run --json: nothing on stderr" empty "$err"
+cp "$out" "$work/first.json"
+call run --model="$tiny" --prompt=Hello -n8 --temp=0 --raw --ignore-eos --json -t 1
+ok "--flag=value, -nN" python3 -c 'import json, sys
+a, b = (json.load(open(p)) for p in sys.argv[1:]); assert a["tokens"] == b["tokens"]' "$out" "$work/first.json"
+call run "$tiny" Hello -n 8 --temp 0 --raw --ignore-eos
+ok "run MODEL PROMPT" code 0
+ok "run text ends with a newline" python3 -c 'import sys; s = open(sys.argv[1], "rb").read()
+import json; t = json.load(open(sys.argv[2]))["text"].encode(); assert s.rstrip(b"\n") == t.rstrip(b"\n") and s[-1:] == b"\n"' "$out" "$work/first.json"
+ok "no colours in a pipe" plain "$out"
+ok "nothing else in a pipe" empty "$err"
+printf 'Hello' | timeout 60 "$lar" run -m "$tiny" -n 8 --temp 0 --raw --ignore-eos --json >"$out" 2>"$err"
+ok "piped prompt" python3 -c 'import json, sys
+a, b = (json.load(open(p)) for p in sys.argv[1:]); assert a["tokens"] == b["tokens"]' "$out" "$work/first.json"
+printf 'lo' | timeout 60 "$lar" run -m "$tiny" -n 4 --raw --json "Hel" >"$out" 2>"$err"
+ok "words, then the pipe" json "$out" 'j["timings"]["prompt_tokens"] >= 4'
+printf 'a\0b' | timeout 60 "$lar" run -m "$tiny" -n 4 >"$out" 2>"$err"
+rc=$?
+ok "NUL in a piped prompt" one_error 1 'NUL'
+call run -m "$tiny" -n 4 --temp 0 --raw -- --not-a-flag
+ok "-- ends flags" code 0
+call run -m "$tiny" --messages '[{"role":"user","content":"Hi"}]' -n 4 --json
+ok "--messages" json "$out" 'j["timings"]["prompt_tokens"] > 5'
+printf '[{"role":"user","content":"Hi"}]' >"$work/m.json"
+call run -m "$tiny" --messages "@$work/m.json" -n 4 --json
+ok "--messages @FILE" code 0
+call run -m "$tiny" --messages '{' -n 4
+ok "broken JSON" code 2
+call run -m "$tiny" -p Hello -n 4 --raw --json --stop a --stop b
+ok "--stop twice" code 0
+call run -m "$tiny" -p Hello --raw -n 4 --cache "$work/c" --json
+ok "--cache makes a file" test -s "$work/c"
+call run -m "$tiny" -p Hello --raw -n 4 --cache "$work/c" --json
+ok "--cache is used" json "$out" 'j["timings"]["cached_tokens"] > 0'
+call run -m "$tiny" -p Hello --raw -n 4 --ctx 999999
+ok "a reduced context is said" says "$err" '^note: .*context'
+call run -m "$tiny" -p Hello --raw -n 4 --cpu nosuch
+ok "unknown kernels" says "$err" '^lar: '
+call run -m "$tiny" -p "$(printf 'word %.0s' {1..3000})" --raw -n 4
+ok "a prompt longer than the context" one_error 1 'tokens'
+ok "with a hint" says "$err" '--ctx'
+
+# ---- pipes -------------------------------------------------------------------------------------------
+if [ -e /dev/full ]; then
+    rc=0
+    timeout 60 "$lar" show "$tiny" >/dev/full 2>"$err" </dev/null || rc=$?
+    ok "full disk: code" code 1
+    ok "full disk: message" says "$err" 'cannot write'
+fi
+timeout 60 "$lar" show "$tiny" --metadata --json 2>"$err" </dev/null | head -c 5 >/dev/null
+ok "a closed pipe is quiet" empty "$err"
+# An open pipe that never says anything must not hold up -p.
+mkfifo "$work/fifo"
+(exec 3<>"$work/fifo"; timeout 20 "$lar" run -m "$tiny" -p Hi --raw -n 2 --json <"$work/fifo" >"$out" 2>"$err"; echo $? >"$work/rc")
+ok "-p does not wait for an open pipe" grep -q '^0$' "$work/rc"
+call show "$tiny" --color always
+ok "--color always colours" says "$out" $'\033'
+NO_COLOR=1 call show "$tiny"
+ok "NO_COLOR" plain "$out"
+
+# ---- tokenize, template, logits, show, doctor, list ----------------------------------------------------
+printf 'Hello' | timeout 60 "$lar" tokenize -m "$tiny" >"$out" 2>"$err"
+ok "tokenize" grep -Eq '^[0-9]+( [0-9]+)*$' "$out"
+ok "tokenize: one line" lines "$out" 1
+printf 'a\0b\xff\xfe' | timeout 60 "$lar" tokenize -m "$tiny" --no-bos >"$out" 2>"$err"
+ok "tokenize any bytes" grep -Eq '^[0-9]+( [0-9]+)+$' "$out"
+printf '' | timeout 60 "$lar" tokenize -m "$tiny" --no-bos >"$out" 2>"$err"
+ok "tokenize nothing" lines "$out" 1
+printf '<|im_end|>' | timeout 60 "$lar" tokenize -m "$tiny" --no-bos >"$out"
+printf '<|im_end|>' | timeout 60 "$lar" tokenize -m "$tiny" --no-bos --special >"$work/special"
+ok "special tokens only when asked" [ "$(wc -w <"$work/special")" -eq 1 -a "$(wc -w <"$out")" -gt 1 ]
+printf 'Hello' | timeout 60 "$lar" tokenize -m "$tiny" --json >"$out"
+ok "tokenize --json" json "$out" 'len(j["tokens"]) > 0'
+printf '{"messages":[{"role":"user","content":"Hi"}],"add_generation_prompt":true}' >"$work/req"
+timeout 60 "$lar" template -m "$tiny" <"$work/req" >"$out" 2>"$err"
+ok "template -m" says "$out" 'Hi'
+printf '{%% for m in messages %%}[{{ m.role }}:{{ m.content }}{{ extra }}]{%% endfor %%}' >"$work/t.jinja"
+printf '{"messages":[{"role":"user","content":"Hi"}],"extra":"!"}' |
+    timeout 60 "$lar" template --template "$work/t.jinja" >"$out" 2>"$err"
+ok "template --template FILE" [ "$(cat "$out")" = '[user:Hi!]' ]
+ok "template: not a byte more" [ "$(wc -c <"$out")" -eq 10 ]
+printf '{"messages":' | timeout 60 "$lar" template --template "$work/t.jinja" >"$out" 2>"$err"
+rc=$?
+ok "template: broken request" one_error 1 ''
+call logits -m "$tiny" -p Hello --top 5 --json
+ok "logits --json" json "$out" 'len(j["logits"]) == 5 and len(j["sha256"]) == 64 and
+ all(set(x) >= {"id", "logit", "logprob"} for x in j["logits"]) and
+ j["logits"] == sorted(j["logits"], key=lambda x: -x["logit"])'
+for kv in f32 f16 q8_0; do
+    call logits -m "$tiny" -p Hello --top 1 --kv "$kv" --json
+    ok "logits --kv $kv" json "$out" 'len(j["logits"]) == 1'
+done
+call logits -m "$tiny" -p Hello
+ok "logits as a table" says "$out" 'sha256 [0-9a-f]'
+call show "$tiny"
+ok show says "$out" '^architecture *llama'
+ok "show memory" says "$out" '^Memory'
+call show "$tiny" --json
+ok "show --json" json "$out" 'j["architecture"] == "llama" and j["tensors"] and j["metadata"]'
+call show "$tiny" --tensors
+ok "show --tensors" says "$out" 'token_embd.weight'
+call show "$tiny" --metadata
+ok "show --metadata" says "$out" 'general.architecture'
+call doctor
+ok doctor says "$out" '^GPU *none'
+call doctor --json
+ok "doctor --json" json "$out" 'isinstance(j["variants"], list) and "generic" in j["variants"] and
+ j["variant"] in j["variants"] and j["threads"] > 0 and j["memory"]["total"] > 0 and "model_directory" in j'
+call bench "$tiny" -p 16 -n 4 -r 1 --json
+ok "bench --json" json "$out" 'len(j["rows"]) == 2'
+call bench "$tiny" -p 16 -n 4 -r 1
+ok "bench as a table" says "$out" 'per second'
+call list --json
+ok "list, empty" json "$out" 'j["models"] == []'
+cp "$tiny" "$LAR_MODELS/Tiny-Model.gguf"
+call list
+ok list says "$out" '^Tiny-Model .*default'
+call run -m tiny-model -p Hi --raw -n 2
+ok "a name, whatever its case" code 0
+call run -p Hi --raw -n 2
+ok "the only model is the default" code 0
+call run -m tiny-modle -p Hi
+ok "did you mean" one_error 1 "did you mean 'Tiny-Model'"
+cp "$tiny" "$LAR_MODELS/other.gguf"
+call run -p Hi --raw -n 2
+ok "two models, no default" one_error 1 'default'
+echo other >"$LAR_MODELS/default"
+call list --json
+ok "the default file" json "$out" '[m["name"] for m in j["models"] if m["default"]] == ["other"]'
+
+# ---- completion ------------------------------------------------------------------------------------------
+for shell in bash zsh fish; do
+    call completion "$shell"
+    ok "completion $shell" code 0
+    if command -v "$shell" >/dev/null; then
+        cp "$out" "$work/comp.$shell"
+        ok "completion parses in $shell" "$shell" -n "$work/comp.$shell"
+    fi
+done
+# shellcheck disable=SC2016
+ok "completion works in bash" bash -c 'source "$1"; PATH=$2:$PATH
+    COMP_WORDS=(lar run --top) COMP_CWORD=2; _lar; [[ " ${COMPREPLY[*]} " == *" --top-k "* ]] &&
+    COMP_WORDS=(lar ru) COMP_CWORD=1 && _lar && [ "${COMPREPLY[*]}" = run ] &&
+    COMP_WORDS=(lar run --kv q) COMP_CWORD=3 && _lar && [ "${COMPREPLY[*]}" = q8_0 ] &&
+    COMP_WORDS=(lar run Tin) COMP_CWORD=2 && _lar && [ "${COMPREPLY[*]}" = Tiny-Model ]' \
+    _ "$work/comp.bash" "$(dirname "$lar")"
+call completion tcsh
+ok "completion for another shell" one_error 2 'bash, zsh or fish'
+
+# ---- terminals ---------------------------------------------------------------------------------------------
+printf 'Hi' | timeout 60 "$lar" chat "$tiny" --temp 0 --max-tokens 4 >"$out" 2>"$err"
+rc=$?
+ok "chat from a pipe answers" code 0
+ok "chat from a pipe is plain" plain "$out"
+while IFS= read -r line; do
+    case $line in
+    "ok "*) pass=$((pass + 1)) ;;
+    *) fail=$((fail + 1)) && echo "FAIL terminal: $line" ;;
+    esac
+done < <(timeout 120 python3 "$tools" "$lar" "$tiny" "$work" 2>&1)
+
+echo "$pass passed, $fail failed"
+[ "$fail" -eq 0 ]
