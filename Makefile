@@ -18,7 +18,8 @@ WINDOWS := $(findstring mingw,$(MACHINE))
 DARWIN  := $(findstring apple,$(MACHINE))$(findstring darwin,$(MACHINE))
 PREFIX  ?= /usr/local
 
-OPT     ?= $(if $(SAN),-O1,-O2)
+# -Og with sanitizers: the generic kernels take minutes each with more.
+OPT     ?= $(if $(SAN),-Og,-O2)
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 # Numerics (docs/NUMERICS.md): no contraction, no fast-math, nowhere.
 NUM     := -ffp-contract=off -fno-math-errno -fno-trapping-math
@@ -56,6 +57,7 @@ else
 SRC_ONCE := $(filter-out %_win.c,$(SRC_ONCE))
 endif
 OBJ     := $(SRC_ONCE:%.c=$(B)/%.o) $(foreach v,$(VARIANTS),$(SRC_VAR:%.c=$(B)/%.$(v).o))
+ENGINE_OBJ := $(foreach r,$(ENGINE),$(filter $(B)/src/$(r)/%,$(OBJ)))
 APP_SRC := $(wildcard src/app/*.c)
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 
@@ -134,7 +136,13 @@ $(B)/fuzz/%$(EXE): $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o)
 	@echo "  LINK $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(LIBS)
 
+# The engine with a small main: links with libc and threads, and nothing else.
+$(B)/engine$(EXE): $(B)/tests/cross/engine_main.o $(ENGINE_OBJ)
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(if $(WINDOWS),-lpsapi,-lm -pthread)
+
 tests: $(TESTS)
+engine: $(B)/engine$(EXE)
 bench: $(patsubst bench/%.c,$(B)/bench/%$(EXE),$(wildcard bench/*.c))
 fuzz: $(FUZZ)
 lib: $(B)/liblar.a
@@ -159,6 +167,6 @@ install: $(B)/lar$(EXE) $(B)/liblar.a $(B)/$(SHARED)
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
 clean:
 	rm -rf $(OUT) lar
-.PHONY: all tests bench fuzz lib shared where test format lint install clean
+.PHONY: all tests bench engine fuzz lib shared where test format lint install clean
 .SECONDARY:
--include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/fuzz/*.d)
+-include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/*/*.d)

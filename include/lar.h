@@ -66,7 +66,7 @@ typedef enum lar_status {
     LAR_ENUMERIC = -9      /* a NaN where a number must be: damaged weights */
 } lar_status;
 
-/* The message says what was found, what was wanted, and where. */
+/* The message says what was found, what was wanted, and where. It means something only after a failure. */
 typedef struct lar_err {
     lar_status code;
     char msg[508];

@@ -20,7 +20,8 @@ typedef struct said {
     lar_buf text, thinking, notice;
     int events, after_cancel;
     int cancel_at;         /* this event asks to stop (from 1); 0: none */
-    lar_request *cancel;   /* by lar_request_cancel instead of the return value */
+    bool by_call;          /* ... by lar_request_cancel instead of the return value */
+    lar_request *request;
 } said;
 
 static inline bool utf8_valid(const char *p, size_t n)
@@ -59,9 +60,9 @@ static inline int said_event(const lar_event *ev, void *user)
         s->result = json_incref(json);
     }
     json_decref(json);
-    if (s->events == s->cancel_at && s->cancel)
-        lar_request_cancel(s->cancel);
-    return s->events == s->cancel_at && !s->cancel;
+    if (s->events == s->cancel_at && s->by_call)
+        lar_request_cancel(s->request);
+    return s->events == s->cancel_at && !s->by_call;
 }
 
 static inline const char *buf_text(const lar_buf *b)
@@ -119,8 +120,7 @@ static inline void ask_into(said *s, lar_session *ses, const char *task, const c
         fail_msg("%s", s->e.msg);
     if (s->cancel_at < 0)
         lar_request_cancel(r); /* before it runs */
-    if (s->cancel)
-        s->cancel = r;
+    s->request = r;
     assert_int_equal(lar_request_set_session(r, ses, &s->e), LAR_OK);
     s->st = lar_request_set_json(r, NULL, fields, &s->e);
     if (s->st == LAR_OK)

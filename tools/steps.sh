@@ -91,7 +91,7 @@ folder() {
     make --no-print-directory -s where "$@"
 }
 
-# programs NAME RUNNER MAKE-VARIABLE...: run all test programs of a configuration.
+# programs NAME RUNNER MAKE-VARIABLE...: run all test programs of a configuration. $exe: how they end.
 programs() {
     local name=$1 runner=$2 b
     shift 2
@@ -100,7 +100,7 @@ programs() {
     local list=() t
     for t in tests/test_*.c; do
         t=${t#tests/}
-        list+=("$b/tests/${t%.c}")
+        list+=("$b/tests/${t%.c}${exe:-}")
     done
     step "$name" tools/run-tests --tally "$tally" --jobs "$jobs" --runner "$runner" "${list[@]}"
 }

@@ -230,6 +230,9 @@ cli_edit_result cli_edit_read(cli_edit *ed, const char *prompt, lar_buf *line)
         return plain_read(ed, prompt, line);
     ed->prompt = prompt;
     ed->interrupted = false;
+    /* Before the prompt is seen: libedit itself shows it first, and a key pressed in between would
+     * go astray. */
+    el_set(ed->el, EL_PREP_TERM, 1);
     fputs("\033[?2004h", stdout);
     fflush(stdout);
     const char *s = el_gets(ed->el, &n);

@@ -107,8 +107,12 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     snprintf(name, sizeof name, r->name, layer);
     const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
     *out = NULL;
-    if (r->bit && !((spec->has | spec->may) & r->bit))
-        return LAR_OK; /* counted as ignored if it is there */
+    if (r->bit && !((spec->has | spec->may) & r->bit)) {
+        if (!t)
+            return LAR_OK;
+        return lar_fail(e, LAR_EUNSUPPORTED, "tensor %s: architecture %s has no use for it, the answer would be wrong",
+                        name, n->def->arch);
+    }
     if (!t) {
         if (r->bit && !(spec->has & r->bit))
             return LAR_OK;

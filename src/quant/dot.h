@@ -92,12 +92,13 @@ LAR_INLINE vi q_scale_or_zero(const q_head *h, int block, int half)
 }
 LAR_INLINE void q_mins(const q_head *h, int block, vi mn[2])
 {
+    mn[0] = mn[1] = vi_set1(0);
 #if Q_MINS >= 2
     mn[0] = q_min(h, block, 0);
     if (Q_MINS == 3)
         mn[1] = q_min(h, block, 1);
 #else
-    (void)h, (void)block, (void)mn;
+    (void)h, (void)block;
 #endif
 }
 
@@ -109,6 +110,9 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
     LAR_UNROLL
     for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
         vi sum[Q_UNIT];
+        LAR_UNROLL
+        for (int j = 0; j < Q_UNIT; j++)
+            sum[j] = vi_set1(0);
         LAR_UNROLL
         for (int step = 0; step < Q_STEPS; step++) {
             vi w[Q_PIECES][4];
@@ -211,6 +215,9 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
     }
     for (int b = 0; b < blocks; b++) {
         vi sum[Q_COLS];
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            sum[j] = vi_set1(0);
         LAR_UNROLL
         for (int half = 0; half < 2; half++) {
             vi w[4];

@@ -12,6 +12,7 @@ void lar_answer_init(lar_answer *a, const lar_tokenizer *t, const char *const *s
     a->stop = stop;
     a->n_stop = n_stop;
     a->where = !think ? LAR_ANSWER_TEXT : open ? LAR_ANSWER_THINKING : LAR_ANSWER_START;
+    a->skip_space = a->where == LAR_ANSWER_THINKING;
 }
 
 void lar_answer_free(lar_answer *a)

@@ -13,7 +13,7 @@ typedef struct lar_answer {
     lar_buf in;          /* characters not looked at yet */
     lar_buf text, thinking;
     enum { LAR_ANSWER_START, LAR_ANSWER_THINKING, LAR_ANSWER_TEXT } where;
-    bool skip_space;     /* the blank lines after a reasoning block */
+    bool skip_space;     /* blank lines at the beginning and after the end of a reasoning block */
     bool stopped;        /* a stop string was met: nothing more will come */
 } lar_answer;
 

@@ -223,6 +223,75 @@ static void put_num(lar_buf *b, int v, int width, char flag)
         lar_buf_printf(b, "%0*d", width, v);
 }
 
+/* names, and what is made of several parts */
+static void put_time_text(lar_buf *b, const struct tm *t, int64_t now, char ch, char flag)
+{
+    int h12 = t->tm_hour % 12 ? t->tm_hour % 12 : 12;
+    switch (ch) {
+    case 's':
+        lar_buf_printf(b, "%lld", (long long)now);
+        break;
+    case 'a':
+        lar_buf_printf(b, "%.3s", days[t->tm_wday]);
+        break;
+    case 'A':
+        lar_buf_puts(b, days[t->tm_wday]);
+        break;
+    case 'b':
+    case 'h':
+        lar_buf_printf(b, "%.3s", months[t->tm_mon]);
+        break;
+    case 'B':
+        lar_buf_puts(b, months[t->tm_mon]);
+        break;
+    case 'p':
+        lar_buf_puts(b, t->tm_hour < 12 ? "AM" : "PM");
+        break;
+    case 'P':
+        lar_buf_puts(b, t->tm_hour < 12 ? "am" : "pm");
+        break;
+    case 'n':
+        lar_buf_putc(b, '\n');
+        break;
+    case 't':
+        lar_buf_putc(b, '\t');
+        break;
+    case '%':
+        lar_buf_putc(b, '%');
+        break;
+    case 'z':
+    case 'Z':
+        break; /* a naive time of Python has no zone */
+    case 'c':
+        lar_buf_printf(b, "%.3s %.3s %2d %02d:%02d:%02d %d", days[t->tm_wday], months[t->tm_mon],
+                       t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec, t->tm_year);
+        break;
+    case 'D':
+    case 'x':
+        lar_buf_printf(b, "%02d/%02d/%02d", t->tm_mon + 1, t->tm_mday, t->tm_year % 100);
+        break;
+    case 'F':
+        lar_buf_printf(b, "%d-%02d-%02d", t->tm_year, t->tm_mon + 1, t->tm_mday);
+        break;
+    case 'T':
+    case 'X':
+        lar_buf_printf(b, "%02d:%02d:%02d", t->tm_hour, t->tm_min, t->tm_sec);
+        break;
+    case 'R':
+        lar_buf_printf(b, "%02d:%02d", t->tm_hour, t->tm_min);
+        break;
+    case 'r':
+        lar_buf_printf(b, "%02d:%02d:%02d %s", h12, t->tm_min, t->tm_sec,
+                       t->tm_hour < 12 ? "AM" : "PM");
+        break;
+    default: /* as glibc: what it does not know stays */
+        lar_buf_putc(b, '%');
+        if (flag)
+            lar_buf_putc(b, flag);
+        lar_buf_putc(b, ch);
+    }
+}
+
 static void put_time(lar_buf *b, const struct tm *t, int64_t now, char ch, char flag)
 {
     int h12 = t->tm_hour % 12 ? t->tm_hour % 12 : 12, iso_year, week = iso_week(t, &iso_year);
@@ -291,67 +360,8 @@ static void put_time(lar_buf *b, const struct tm *t, int64_t now, char ch, char 
     case 'f':
         lar_buf_puts(b, "000000");
         break;
-    case 's':
-        lar_buf_printf(b, "%lld", (long long)now);
-        break;
-    case 'a':
-        lar_buf_printf(b, "%.3s", days[t->tm_wday]);
-        break;
-    case 'A':
-        lar_buf_puts(b, days[t->tm_wday]);
-        break;
-    case 'b':
-    case 'h':
-        lar_buf_printf(b, "%.3s", months[t->tm_mon]);
-        break;
-    case 'B':
-        lar_buf_puts(b, months[t->tm_mon]);
-        break;
-    case 'p':
-        lar_buf_puts(b, t->tm_hour < 12 ? "AM" : "PM");
-        break;
-    case 'P':
-        lar_buf_puts(b, t->tm_hour < 12 ? "am" : "pm");
-        break;
-    case 'n':
-        lar_buf_putc(b, '\n');
-        break;
-    case 't':
-        lar_buf_putc(b, '\t');
-        break;
-    case '%':
-        lar_buf_putc(b, '%');
-        break;
-    case 'z':
-    case 'Z':
-        break; /* a naive time of Python has no zone */
-    case 'c':
-        lar_buf_printf(b, "%.3s %.3s %2d %02d:%02d:%02d %d", days[t->tm_wday], months[t->tm_mon],
-                       t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec, t->tm_year);
-        break;
-    case 'D':
-    case 'x':
-        lar_buf_printf(b, "%02d/%02d/%02d", t->tm_mon + 1, t->tm_mday, t->tm_year % 100);
-        break;
-    case 'F':
-        lar_buf_printf(b, "%d-%02d-%02d", t->tm_year, t->tm_mon + 1, t->tm_mday);
-        break;
-    case 'T':
-    case 'X':
-        lar_buf_printf(b, "%02d:%02d:%02d", t->tm_hour, t->tm_min, t->tm_sec);
-        break;
-    case 'R':
-        lar_buf_printf(b, "%02d:%02d", t->tm_hour, t->tm_min);
-        break;
-    case 'r':
-        lar_buf_printf(b, "%02d:%02d:%02d %s", h12, t->tm_min, t->tm_sec,
-                       t->tm_hour < 12 ? "AM" : "PM");
-        break;
-    default: /* as glibc: what it does not know stays */
-        lar_buf_putc(b, '%');
-        if (flag)
-            lar_buf_putc(b, flag);
-        lar_buf_putc(b, ch);
+    default:
+        put_time_text(b, t, now, ch, flag);
     }
 }
 

@@ -30,3 +30,12 @@ apt_in() {
         -o APT::Install-Recommends=false -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 \
         -o Acquire::Languages=none "$@"
 }
+
+# The versions of a source package that are listed, newest first.
+apt_cache_versions() {
+    apt-cache -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$1/sources.list.d" \
+        -o Dir::State::Lists="$1/lists" -o Dir::State::status="$1/status" -o Dir::Cache="$1/cache" \
+        showsrc "$2" 2>/dev/null | awk -v name="$2" '
+            $1 == "Package:" { here = $2 == name } $1 == "Version:" && here { print $2 }' |
+        sort -Vru
+}
