@@ -1,12 +1,13 @@
 /*
- * test_answer.c - an answer's text as it comes (src/tasks/answer.c): texts cut into tokens in many ways, against
- * the same rules applied to the whole text at once.
+ * test_answer.c - an answer's text as it comes (src/tasks/answer.c): texts cut into tokens in many
+ * ways, against the same rules applied to the whole text at once.
  */
 #include "tasks/answer.h"
 #include "tasks/event.h"
 #include "generate_test.h"
 
-/* ---- a vocabulary of every byte and every short piece of a text ------------------------------------- */
+/* ---- a vocabulary of every byte and every short piece of a text
+ * ------------------------------------- */
 
 enum { PIECE = 7, MAX_TOKENS = 2048 };
 
@@ -56,7 +57,8 @@ static void words_open(words *w, const char *text)
         fail_msg("%s", e.msg);
 }
 
-/* ---- the rules, on a whole text ------------------------------------------------------------------------ */
+/* ---- the rules, on a whole text
+ * ------------------------------------------------------------------------ */
 
 static const char *blank(const char *p)
 {
@@ -68,7 +70,8 @@ typedef struct parts {
     bool stopped, undecided;
 } parts;
 
-static void rules(const char *s, bool think, bool open, bool last, const char *const *stop, size_t n_stop, parts *out)
+static void rules(const char *s, bool think, bool open, bool last, const char *const *stop,
+                  size_t n_stop, parts *out)
 {
     static const char tag[] = "<think>";
     memset(out, 0, sizeof *out);
@@ -98,7 +101,8 @@ static void rules(const char *s, bool think, bool open, bool last, const char *c
     memcpy(out->text, s, (size_t)(cut - s));
 }
 
-/* ---- one text, one way to cut it ------------------------------------------------------------------------- */
+/* ---- one text, one way to cut it
+ * ------------------------------------------------------------------------- */
 
 typedef struct heard {
     lar_buf text, thinking;
@@ -134,8 +138,8 @@ static uint32_t mix(void)
     return mix_state >> 16;
 }
 
-static void check(const words *w, const char *text, bool think, bool open, const char *const *stop, size_t n_stop,
-                  size_t longest)
+static void check(const words *w, const char *text, bool think, bool open, const char *const *stop,
+                  size_t n_stop, size_t longest)
 {
     heard h = {0};
     lar_answer a;
@@ -149,7 +153,8 @@ static void check(const words *w, const char *text, bool think, bool open, const
     lar_detok_init(&d, w->tok, false);
     lar_buf_puts(&so_far, "");
     for (size_t i = 0, len = strlen(text); i < len && !want.stopped;) {
-        size_t n = LAR_MIN(1 + mix() % longest, len - i), id = n > 1 ? find_piece(w, text + i, n) : 0;
+        const size_t wish = 1 + mix() % longest;
+        size_t n = LAR_MIN(wish, len - i), id = n > 1 ? find_piece(w, text + i, n) : 0;
         if (!id) {
             n = 1;
             id = 1 + (size_t)(unsigned char)text[i];
@@ -170,9 +175,10 @@ static void check(const words *w, const char *text, bool think, bool open, const
     if (a.stopped) /* nothing comes after it */
         assert_int_equal(lar_answer_put(&a, &task, 1 + 'x', &e), LAR_OK);
     if (strcmp(buf_text(&h.text), want.text) || strcmp(buf_text(&h.thinking), want.thinking))
-        fail_msg("\"%s\", pieces up to %zu, think %d open %d, stop \"%s\": \"%s\" and \"%s\", want \"%s\" and \"%s\"",
-                 text, longest, think, open, n_stop ? stop[0] : "", buf_text(&h.thinking), buf_text(&h.text),
-                 want.thinking, want.text);
+        fail_msg("\"%s\", pieces up to %zu, think %d open %d, stop \"%s\": \"%s\" and \"%s\", want "
+                 "\"%s\" and \"%s\"",
+                 text, longest, think, open, n_stop ? stop[0] : "", buf_text(&h.thinking),
+                 buf_text(&h.text), want.thinking, want.text);
     assert_string_equal(buf_text(&a.text), buf_text(&h.text));
     assert_string_equal(buf_text(&a.thinking), buf_text(&h.thinking));
     lar_buf_free(&so_far);
@@ -183,20 +189,60 @@ static void check(const words *w, const char *text, bool think, bool open, const
 }
 
 static const char *const texts[] = {
-    "", "plain words", "abcabcabd", "aaaaab", "\n\n", " leading", "<", "<thi", "<thinx", "</think>", "<think>",
-    "<think></think>", "<think></think>rest", "<think>abc</think>\n\nAnswer\n\nmore", " \n<think>\n x </thin </think>  y",
-    "<think>never closed, </thin", "x<think>y</think>z", "<think>a</think><think>b</think>c", "a < b <- c",
-    "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 <think>", "<think>\xc3\xa9\xf0\x9f\x98\x80</think>\n\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80!",
-    "a\xff" "b\xc3", "\xe2\x82", "\xf0\x9f\x98 x", "<think>\xff</think>\xe2",
+    "",
+    "plain words",
+    "abcabcabd",
+    "aaaaab",
+    "\n\n",
+    " leading",
+    "<",
+    "<thi",
+    "<thinx",
+    "</think>",
+    "<think>",
+    "<think></think>",
+    "<think></think>rest",
+    "<think>abc</think>\n\nAnswer\n\nmore",
+    " \n<think>\n x </thin </think>  y",
+    "<think>never closed, </thin",
+    "x<think>y</think>z",
+    "<think>a</think><think>b</think>c",
+    "a < b <- c",
+    "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 <think>",
+    "<think>\xc3\xa9\xf0\x9f\x98\x80</think>\n\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80!",
+    ("a\xff"
+     "b\xc3"),
+    "\xe2\x82",
+    "\xf0\x9f\x98 x",
+    "<think>\xff</think>\xe2",
 };
 
 static void test_cuts(void **state)
 {
     (void)state;
     static const char *const stops[][3] = {
-        {NULL}, {""}, {"abd"}, {"b", "abc"}, {"abc", "b"}, {"abcabd", "ca"}, {"ca", "abcabd"}, {"aab"}, {"\n"}, {"\n\n"},
-        {"<"}, {"</think>"}, {"<think>"}, {"\xc3\xa9"}, {"\xe2\x82\xac", "\xf0\x9f\x98\x80"}, {"Answer", "A"}, {"A", "Answer"},
-        {"z"}, {"\xef\xbf\xbd"}, {"more and more"}, {"d", "x", "w"}, {" "},
+        {NULL},
+        {""},
+        {"abd"},
+        {"b", "abc"},
+        {"abc", "b"},
+        {"abcabd", "ca"},
+        {"ca", "abcabd"},
+        {"aab"},
+        {"\n"},
+        {"\n\n"},
+        {"<"},
+        {"</think>"},
+        {"<think>"},
+        {"\xc3\xa9"},
+        {"\xe2\x82\xac", "\xf0\x9f\x98\x80"},
+        {"Answer", "A"},
+        {"A", "Answer"},
+        {"z"},
+        {"\xef\xbf\xbd"},
+        {"more and more"},
+        {"d", "x", "w"},
+        {" "},
     };
     static words w;
     mix_state = 17;
@@ -206,7 +252,8 @@ static void test_cuts(void **state)
             for (int mode = 0; mode < 3; mode++)
                 for (size_t longest = 1; longest <= PIECE; longest += longest < 3 ? 1 : 2)
                     check(&w, texts[t], mode > 0, mode == 2, stops[s],
-                          (size_t)!!stops[s][0] + (size_t)!!stops[s][1] + (size_t)!!stops[s][2], longest);
+                          (size_t) !!stops[s][0] + (size_t) !!stops[s][1] + (size_t) !!stops[s][2],
+                          longest);
         lar_tokenizer_free(w.tok);
     }
 }

@@ -1,6 +1,7 @@
 /*
- * test_generate.c - the tasks generate, logits and bench through lar.h on tests/data/tiny.gguf. Oracles: the task
- * `logits` token by token, fresh sessions, the same answer without the setting, texts of tokens by lar_detok.
+ * test_generate.c - the tasks generate, logits and bench through lar.h on tests/data/tiny.gguf.
+ * Oracles: the task `logits` token by token, fresh sessions, the same answer without the setting,
+ * texts of tokens by lar_detok.
  */
 #include "generate_test.h"
 #include "infer/sampler.h"
@@ -29,7 +30,8 @@ static int tear_down(void **state)
 }
 
 /* Fields of a request that says much: a random model, hot. */
-#define HOT "\"raw\":true,\"ignore_eos\":true,\"temp\":1.5,\"top_k\":0,\"top_p\":1,\"min_p\":0,\"seed\":7"
+#define HOT                                                                                        \
+    "\"raw\":true,\"ignore_eos\":true,\"temp\":1.5,\"top_k\":0,\"top_p\":1,\"min_p\":0,\"seed\":7"
 #define GREEDY "\"temp\":0,\"ignore_eos\":true"
 
 static said fresh(int ctx, const char *fields)
@@ -81,7 +83,8 @@ static lar_ids chat_ids(const char *messages)
     return ids;
 }
 
-/* ---- what is generated -------------------------------------------------------------------------------- */
+/* ---- what is generated
+ * -------------------------------------------------------------------------------- */
 
 static void test_greedy_is_argmax(void **state)
 {
@@ -90,16 +93,20 @@ static void test_greedy_is_argmax(void **state)
         const char *fields, *messages; /* messages NULL: raw */
     } cases[] = {
         {"{\"prompt\":\"The cat sat\",\"raw\":true,\"max_tokens\":10," GREEDY "}", NULL},
-        {"{\"prompt\":\"Hi\",\"max_tokens\":8," GREEDY "}", "[{\"role\":\"user\",\"content\":\"Hi\"}]"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}],"
+        {"{\"prompt\":\"Hi\",\"max_tokens\":8," GREEDY "}",
+         "[{\"role\":\"user\",\"content\":\"Hi\"}]"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":"
+         "\"b\"}],"
          "\"system\":\"s\",\"prompt\":\"c\",\"max_tokens\":5," GREEDY "}",
          "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},"
          "{\"role\":\"assistant\",\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"}]"},
-        {"{\"messages\":[{\"role\":\"system\",\"content\":\"old\"},{\"role\":\"user\",\"content\":\"a\"}],"
+        {"{\"messages\":[{\"role\":\"system\",\"content\":\"old\"},{\"role\":\"user\",\"content\":"
+         "\"a\"}],"
          "\"system\":\"new\",\"max_tokens\":3," GREEDY "}",
          "[{\"role\":\"system\",\"content\":\"new\"},{\"role\":\"user\",\"content\":\"a\"}]"},
     };
-    lar_session *ses = test_session(model, 256, 5, "f16"), *other = test_session(model, 256, 0, "f16");
+    lar_session *ses = test_session(model, 256, 5, "f16"),
+                *other = test_session(model, 256, 0, "f16");
     for (size_t i = 0; i < LAR_LEN(cases); i++) {
         said a = ask(ses, "generate", cases[i].fields);
         lar_ids ids = cases[i].messages ? chat_ids(cases[i].messages) : raw_ids("The cat sat");
@@ -141,19 +148,26 @@ static void test_max_tokens(void **state)
 static void test_end_of_text(void **state)
 {
     (void)state;
-    said a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{\"318\":1000},\"max_tokens\":4}");
+    said a =
+        fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{\"318\":1000},\"max_tokens\":4}");
     assert_string_equal(stop_reason(&a), "end");
     assert_int_equal(n_tokens(&a), 0);
     said_free(&a);
-    a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{\"318\":1000},\"max_tokens\":4,\"ignore_eos\":true}");
+    a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{\"318\":1000},\"max_tokens\":4,"
+                  "\"ignore_eos\":true}");
     assert_string_equal(stop_reason(&a), "length");
     assert_int_equal(n_tokens(&a), 4);
     assert_int_equal(token(&a, 3), 318);
     assert_string_equal(buf_text(&a.text), ""); /* control tokens have no text */
     said_free(&a);
+    a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{\"0\":1000},\"max_tokens\":3}");
+    assert_int_equal(a.text.n, 3); /* token 0 is the byte 0 */
+    assert_memory_equal(a.text.p, "\0\0\0", 4);
+    said_free(&a);
     /* Never: the biased token and all others but two. */
     lar_buf b = {0};
-    lar_buf_puts(&b, "{\"prompt\":\"x\",\"raw\":true,\"max_tokens\":20,\"temp\":3,\"logit_bias\":{");
+    lar_buf_puts(&b,
+                 "{\"prompt\":\"x\",\"raw\":true,\"max_tokens\":20,\"temp\":3,\"logit_bias\":{");
     for (int i = 0; i < 320; i++)
         if (i != 65 && i != 66)
             lar_buf_printf(&b, "%s\"%d\":false", i ? "," : "", i);
@@ -163,29 +177,47 @@ static void test_end_of_text(void **state)
     for (int i = 0; i < 20; i++)
         assert_in_range(token(&a, i), 65, 66);
     said_free(&a);
+    lar_buf_clear(&b);
+    lar_buf_puts(&b, "{\"prompt\":\"x\",\"raw\":true,\"logit_bias\":{");
+    for (int i = 0; i < 320; i++)
+        lar_buf_printf(&b, "%s\"%d\":false", i ? "," : "", i);
+    lar_buf_puts(&b, "}}");
+    lar_session *s = test_session(model, 64, 0, NULL);
+    a = ask_any(s, "generate", b.p);
+    assert_int_equal(a.st, LAR_EARG);
+    assert_string_equal(a.e.msg, "no token is allowed here");
+    said_free(&a);
+    lar_session_free(s);
     lar_buf_free(&b);
 }
 
 static void test_seeds(void **state)
 {
     (void)state;
-    static const char five[] = "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":0,\"max_tokens\":12,\"seed\":5}";
+    static const char five[] = "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,"
+                               "\"top_p\":1,\"min_p\":0,\"max_tokens\":12,\"seed\":5}";
     said a = fresh(64, five), b = fresh(64, five);
     same_tokens(&a, &b);
     assert_int_equal(json_integer_value(json_object_get(a.result, "seed")), 5);
     said_free(&b);
-    b = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":0,\"max_tokens\":12,\"seed\":6}");
-    assert_false(json_equal(json_object_get(a.result, "tokens"), json_object_get(b.result, "tokens")));
+    b = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_"
+                  "p\":0,\"max_tokens\":12,\"seed\":6}");
+    assert_false(
+        json_equal(json_object_get(a.result, "tokens"), json_object_get(b.result, "tokens")));
     said_free(&a);
     said_free(&b);
     /* A seed of its own making is reported, and gives the answer again. */
-    a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":0,\"max_tokens\":12}");
-    b = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":0,\"max_tokens\":12}");
+    a = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_"
+                  "p\":0,\"max_tokens\":12}");
+    b = fresh(64, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_"
+                  "p\":0,\"max_tokens\":12}");
     const json_int_t seed = json_integer_value(json_object_get(a.result, "seed"));
     assert_int_not_equal(seed, json_integer_value(json_object_get(b.result, "seed")));
     said_free(&b);
     char fields[200];
-    snprintf(fields, sizeof fields, "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":0,\"max_tokens\":12,\"seed\":%lld}",
+    snprintf(fields, sizeof fields,
+             "{\"prompt\":\"x\",\"raw\":true,\"ignore_eos\":true,\"temp\":5,\"top_p\":1,\"min_p\":"
+             "0,\"max_tokens\":12,\"seed\":%lld}",
              (long long)seed);
     b = fresh(64, fields);
     same_tokens(&a, &b);
@@ -193,9 +225,11 @@ static void test_seeds(void **state)
     said_free(&b);
 }
 
-/* ---- stop strings ----------------------------------------------------------------------------------------- */
+/* ---- stop strings
+ * ----------------------------------------------------------------------------------------- */
 
-/* The text when the answer stops at the first token after which one of `stop` is there: up to the first of them. */
+/* The text when the answer stops at the first token after which one of `stop` is there: up to the
+ * first of them. */
 static char *stopped_text(const said *a, const char *const *stop, int n_stop, int *used)
 {
     lar_detok d;
@@ -224,7 +258,8 @@ static void check_stops(const said *all, lar_session *ses, const char *const *st
 {
     int used;
     char *want = stopped_text(all, stop, n, &used);
-    json_t *o = json_loads("{\"prompt\":\"once\",\"max_tokens\":40," HOT "}", 0, NULL), *list = json_array();
+    json_t *o = json_loads("{\"prompt\":\"once\",\"max_tokens\":40," HOT "}", 0, NULL),
+           *list = json_array();
     for (int i = 0; i < n; i++)
         json_array_append_new(list, json_string(stop[i]));
     json_object_set_new(o, "stop", list);
@@ -263,8 +298,9 @@ static void test_stop(void **state)
     assert_true(tried > 20);
     /* One begins before the other, which ends first. */
     size_t at = 0;
-    while (at + 4 < all.text.n && !((unsigned char)text[at] < 128 && (unsigned char)text[at + 1] < 128 &&
-                                    (unsigned char)text[at + 2] < 128))
+    while (at + 4 < all.text.n &&
+           !((unsigned char)text[at] < 128 && (unsigned char)text[at + 1] < 128 &&
+             (unsigned char)text[at + 2] < 128))
         at++;
     snprintf(a, sizeof a, "%.3sNEVER", text + at);
     snprintf(b, sizeof b, "%.1s", text + at + 2);
@@ -275,15 +311,69 @@ static void test_stop(void **state)
     lar_session_free(ses);
 }
 
-/* ---- what a session keeps ------------------------------------------------------------------------------------ */
+static void write_file(const char *path, const void *p, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+static uint8_t *read_all(const char *path, size_t *n)
+{
+    struct stat st;
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(stat(path, &st), 0);
+    *n = (size_t)st.st_size;
+    uint8_t *p = malloc(*n + 1);
+    assert_int_equal(fread(p, 1, *n, f), *n);
+    fclose(f);
+    return p;
+}
+
+/* A template that opens a reasoning block itself: what follows is thought until it is closed. */
+static void test_opened_thinking(void **state)
+{
+    (void)state;
+    static const char old[] = "assistant\\n", new[] = "12<think>\\n";
+    char *path = temp_path("think");
+    size_t n, at = 0;
+    uint8_t *file = read_all(model_path, &n);
+    while (at + sizeof old < n && memcmp(file + at, old, sizeof old - 1) != 0)
+        at++;
+    assert_int_equal(sizeof old, sizeof new);
+    memcpy(file + at, new, sizeof new - 1);
+    write_file(path, file, n);
+    lar_model *m = test_model_open(rt, path);
+    lar_session *s = test_session(m, 128, 0, NULL);
+    said a =
+        ask(s, "generate", "{\"prompt\":\"x\",\"ignore_eos\":true,\"seed\":1,\"max_tokens\":12}");
+    assert_true(a.thinking.n > 0);
+    assert_int_equal(a.text.n, 0);
+    said_free(&a);
+    a = ask(s, "generate", "{\"prompt\":\"<think>\",\"max_tokens\":12," HOT "}");
+    assert_int_equal(a.thinking.n, 0); /* not where the text is taken as it is */
+    assert_true(a.text.n > 0);
+    said_free(&a);
+    lar_session_free(s);
+    lar_model_free(m);
+    unlink(path);
+    free(path);
+    free(file);
+}
+
+/* ---- what a session keeps
+ * ------------------------------------------------------------------------------------ */
 
 static void test_prefix_reuse(void **state)
 {
     (void)state;
     static const char *const kv[] = {"f32", "f16", "q8_0"};
-    static const char one[] = "{\"prompt\":\"The quick brown fox jumps over the lazy dog\",\"max_tokens\":4," HOT "}";
-    static const char more[] =
-        "{\"prompt\":\"The quick brown fox jumps over the lazy dog, and then it sleeps\",\"max_tokens\":8," HOT "}";
+    static const char one[] =
+        "{\"prompt\":\"The quick brown fox jumps over the lazy dog\",\"max_tokens\":4," HOT "}";
+    static const char more[] = "{\"prompt\":\"The quick brown fox jumps over the lazy dog, and "
+                               "then it sleeps\",\"max_tokens\":8," HOT "}";
     static const char other[] = "{\"prompt\":\"The quick brown cat\",\"max_tokens\":8," HOT "}";
     for (int i = 0; i < 6; i++) {
         lar_session *s = test_session(model, 128, i < 3 ? 0 : 7, kv[i % 3]);
@@ -313,7 +403,8 @@ static void test_prefix_reuse(void **state)
 static void test_cancel(void **state)
 {
     (void)state;
-    static const char fields[] = "{\"prompt\":\"a long enough prompt of some tokens\",\"max_tokens\":10," HOT "}";
+    static const char fields[] =
+        "{\"prompt\":\"a long enough prompt of some tokens\",\"max_tokens\":10," HOT "}";
     lar_session *s = test_session(model, 128, 4, "f16");
     said want = ask(s, "generate", fields);
     assert_true(want.events > 8); /* progress of the prompt, texts, the result */
@@ -360,7 +451,8 @@ static void test_context_end(void **state)
     const int before = held(s);
     said b = ask_any(s, "generate", "{\"prompt\":\"a b c d e f\"," HOT "}");
     assert_int_equal(b.st, LAR_EFULL);
-    snprintf(want, sizeof want, "the prompt has %d tokens, the context only %d", (int)ids.n, (int)ids.n - 1);
+    snprintf(want, sizeof want, "the prompt has %d tokens, the context only %d", (int)ids.n,
+             (int)ids.n - 1);
     assert_non_null(strstr(b.e.msg, want));
     assert_int_equal(held(s), before); /* and nothing is lost */
     said_free(&a);
@@ -373,9 +465,13 @@ static void test_context_end(void **state)
 static void check_shift(int ctx, int keep, const char *prompt)
 {
     char fields[300];
-    lar_session *s = test_session(model, ctx, 3, "f32"), *other = test_session(model, ctx, 0, "f32");
-    snprintf(fields, sizeof fields, "{\"prompt\":\"%s\",\"raw\":true,\"ctx_shift\":true,\"keep\":%d,\"max_tokens\":40," GREEDY
-             "}", prompt, keep);
+    lar_session *s = test_session(model, ctx, 3, "f32"),
+                *other = test_session(model, ctx, 0, "f32");
+    snprintf(
+        fields, sizeof fields,
+        "{\"prompt\":\"%s\",\"raw\":true,\"ctx_shift\":true,\"keep\":%d,\"max_tokens\":40," GREEDY
+        "}",
+        prompt, keep);
     said a = ask(s, "generate", fields);
     lar_ids ids = raw_ids(prompt);
     int shifts = 0, notices = 0;
@@ -383,7 +479,8 @@ static void check_shift(int ctx, int keep, const char *prompt)
     for (int i = 0; i < 40; i++) {
         assert_int_equal(token(&a, i), argmax(other, &ids));
         if ((int)ids.n == ctx && i < 39) {
-            const size_t k = LAR_MIN((size_t)keep, ids.n / 2), drop = LAR_MAX((size_t)1, (ids.n - k) / 2);
+            const size_t k = LAR_MIN((size_t)keep, ids.n / 2),
+                         drop = LAR_MAX((size_t)1, (ids.n - k) / 2);
             memmove(ids.p + k, ids.p + k + drop, (ids.n - k - drop) * sizeof *ids.p);
             ids.n -= drop;
             shifts++;
@@ -411,31 +508,13 @@ static void test_shift(void **state)
     check_shift(1, 0, "a");
 }
 
-/* ---- session files ------------------------------------------------------------------------------------------------ */
-
-static void write_file(const char *path, const void *p, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(p, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
-static uint8_t *read_all(const char *path, size_t *n)
-{
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(stat(path, &st), 0);
-    *n = (size_t)st.st_size;
-    uint8_t *p = malloc(*n + 1);
-    assert_int_equal(fread(p, 1, *n, f), *n);
-    fclose(f);
-    return p;
-}
+/* ---- session files
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static const char begin[] = "{\"prompt\":\"Once upon a time there was\",\"max_tokens\":6," HOT "}";
-static const char go_on[] = "{\"prompt\":\"Once upon a time there was a king\",\"max_tokens\":8," HOT "}";
+static const char go_on[] =
+    "{\"prompt\":\"Once upon a time there was a king\",\"max_tokens\":8," HOT "}";
 
 static void test_save_and_load(void **state)
 {
@@ -477,7 +556,8 @@ static void test_save_and_load(void **state)
     }
 }
 
-static void refuse_load(lar_session *s, const char *path, const char *message, const int32_t *tokens, int n)
+static void refuse_load(lar_session *s, const char *path, const char *message,
+                        const int32_t *tokens, int n)
 {
     lar_err e = {0};
     const lar_status st = lar_session_load(s, path, &e);
@@ -510,7 +590,11 @@ static void test_damaged_sessions(void **state)
     uint8_t *file = read_all(path, &size);
     for (size_t len = 0; len < size; len += len < 300 ? 11 : size / 24) {
         write_file(path, file, len);
-        refuse_load(a, path, len == 0 ? "" : len < 64 ? "is not a saved session" : "truncated", tokens, n);
+        refuse_load(a, path,
+                    len == 0   ? ""
+                    : len < 64 ? "is not a saved session"
+                               : "truncated",
+                    tokens, n);
     }
     file[size] = 0;
     write_file(path, file, size + 1);
@@ -535,7 +619,9 @@ static void test_damaged_sessions(void **state)
     lar_model_free(mix);
 }
 
-/* ---- fields ---------------------------------------------------------------------------------------------------------- */
+/* ---- fields
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void test_bad_values(void **state)
 {
@@ -558,15 +644,20 @@ static void test_bad_values(void **state)
         {"generate", "{\"prompt\":\"\",\"raw\":true}", "the prompt has no tokens"},
         {"generate", "{\"prompt\":\"x\",\"template_vars\":[1]}", "must be a JSON object"},
         {"generate", "{\"prompt\":\"x\",\"logit_bias\":[1]}", "logit-bias: want an object"},
-        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"320\":1}}", "'320' is no token id, want 0 to 319"},
+        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"320\":1}}",
+         "'320' is no token id, want 0 to 319"},
         {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"-1\":1}}", "'-1' is no token id"},
-        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"-18446744073709551615\":1}}", "is no token id"},
+        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"-18446744073709551615\":1}}",
+         "is no token id"},
         {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\" 1\":1}}", "' 1' is no token id"},
         {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"\":1}}", "'' is no token id"},
         {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"1x\":1}}", "'1x' is no token id"},
-        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"99999999999999999999999\":1}}", "is no token id"},
-        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"1\":\"a\"}}", "token 1 wants a number or false"},
-        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"1\":1e300}}", "token 1 has 1e+300, want -1e9 to 1e9"},
+        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"99999999999999999999999\":1}}",
+         "is no token id"},
+        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"1\":\"a\"}}",
+         "token 1 wants a number or false"},
+        {"generate", "{\"prompt\":\"x\",\"logit_bias\":{\"1\":1e300}}",
+         "token 1 has 1e+300, want -1e9 to 1e9"},
         {"logits", "{\"ids\":\"\"}", "the prompt has no tokens"},
         {"logits", "{\"ids\":\"1 x\"}", "'x' is not a token id"},
         {"logits", "{\"ids\":\"1,-2\"}", "'-2' is not a token id"},
@@ -580,7 +671,8 @@ static void test_bad_values(void **state)
         {"bench", "{\"prompts\":\"65\"}", "from 1 to 64"},
         {"bench", "{\"prompts\":\"4\",\"generate\":\"1;2\"}", "generate: '1;2'"},
         {"bench", "{\"prompts\":\"4\",\"generate\":\"1\",\"depths\":\"64\"}", "depths: '64'"},
-        {"bench", "{\"prompts\":\"60\",\"generate\":\"1\",\"depths\":\"10\"}", "need a context of 70, this one is 64"},
+        {"bench", "{\"prompts\":\"60\",\"generate\":\"1\",\"depths\":\"10\"}",
+         "need a context of 70, this one is 64"},
         {"bench", "{\"prompts\":\"4\",\"generate\":\"1\",\"repetitions\":0}", "repetitions"},
     };
     lar_session *s = test_session(model, 64, 0, "f16");
@@ -589,7 +681,8 @@ static void test_bad_values(void **state)
     for (size_t i = 0; i < LAR_LEN(cases); i++) {
         said a = ask_any(s, cases[i].task, cases[i].fields);
         if (a.st == LAR_OK || a.st != a.e.code || !strstr(a.e.msg, cases[i].message))
-            fail_msg("%s: %s \"%s\", want \"%s\"", cases[i].fields, lar_status_name(a.st), a.e.msg, cases[i].message);
+            fail_msg("%s: %s \"%s\", want \"%s\"", cases[i].fields, lar_status_name(a.st), a.e.msg,
+                     cases[i].message);
         assert_null(a.result);
         said_free(&a);
     }
@@ -602,21 +695,28 @@ static void test_bad_values(void **state)
         assert_non_null(strstr(e.msg, "stop"));
     }
     lar_request_free(r);
-    assert_int_equal(lar_request_new(rt, "generate", &r, &e), LAR_OK); /* a raw prompt may be any bytes */
+    assert_int_equal(lar_request_new(rt, "generate", &r, &e),
+                     LAR_OK); /* a raw prompt may be any bytes */
     assert_int_equal(lar_request_set_session(r, s, &e), LAR_OK);
-    assert_int_equal(lar_request_set_json(r, NULL, "{\"raw\":true,\"max_tokens\":2,\"temp\":0}", &e), LAR_OK);
+    assert_int_equal(
+        lar_request_set_json(r, NULL, "{\"raw\":true,\"max_tokens\":2,\"temp\":0}", &e), LAR_OK);
     if (lar_request_set_string(r, "prompt", "\xff\xfe", &e) == LAR_OK)
         assert_int_equal(lar_request_run(r, NULL, NULL, &e), LAR_OK);
     lar_request_free(r);
-    said a = ask(s, "generate", "{\"prompt\":\"x\",\"max_tokens\":2}"); /* all that left the session as good as new */
+    said a =
+        ask(s, "generate",
+            "{\"prompt\":\"x\",\"max_tokens\":2}"); /* all that left the session as good as new */
     assert_int_equal(n_tokens(&a) <= 2, 1);
     said_free(&a);
     lar_session_free(s);
 }
 
-/* ---- logits and bench --------------------------------------------------------------------------------------------------- */
+/* ---- logits and bench
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-/* --all and one by one, in steps of any size: the same numbers, and the hash is that of the file. */
+/* --all and one by one, in steps of any size: the same numbers, and the hash is that of the file.
+ */
 static void test_logits(void **state)
 {
     (void)state;
@@ -625,7 +725,8 @@ static void test_logits(void **state)
     for (int batch = 1; batch < 12; batch += 5) {
         size_t n;
         lar_session *s = test_session(model, 64, batch, "f16");
-        snprintf(fields, sizeof fields, "{\"prompt\":\"some words here\",\"all\":true,\"top\":320,\"out\":\"%s\"}", path);
+        snprintf(fields, sizeof fields,
+                 "{\"prompt\":\"some words here\",\"all\":true,\"top\":320,\"out\":\"%s\"}", path);
         said a = ask(s, "logits", fields);
         const size_t n_ids = (size_t)json_integer_value(json_object_get(a.result, "prompt_tokens"));
         const json_t *rows = json_object_get(a.result, "logits");
@@ -661,7 +762,8 @@ static void test_bench(void **state)
 {
     (void)state;
     lar_session *s = test_session(model, 64, 0, "f16");
-    said a = ask(s, "bench", "{\"prompts\":\"4,8\",\"generate\":\"3\",\"depths\":\"0,5\",\"repetitions\":1}");
+    said a = ask(s, "bench",
+                 "{\"prompts\":\"4,8\",\"generate\":\"3\",\"depths\":\"0,5\",\"repetitions\":1}");
     const json_t *rows = json_object_get(a.result, "rows");
     static const int tokens[] = {4, 8, 3, 4, 8, 3}, depth[] = {0, 0, 0, 5, 5, 5};
     assert_int_equal(json_array_size(rows), 6);
@@ -687,13 +789,21 @@ static void test_bench(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy_is_argmax), cmocka_unit_test(test_max_tokens),
-        cmocka_unit_test(test_end_of_text),      cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_stop),             cmocka_unit_test(test_prefix_reuse),
-        cmocka_unit_test(test_cancel),           cmocka_unit_test(test_context_end),
-        cmocka_unit_test(test_shift),            cmocka_unit_test(test_save_and_load),
-        cmocka_unit_test(test_damaged_sessions), cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_logits),           cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_greedy_is_argmax),
+        cmocka_unit_test(test_max_tokens),
+        cmocka_unit_test(test_end_of_text),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_opened_thinking),
+        cmocka_unit_test(test_prefix_reuse),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_context_end),
+        cmocka_unit_test(test_shift),
+        cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_damaged_sessions),
+        cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_bench),
     };
     return cmocka_run_group_tests_name("generate", tests, set_up, tear_down);
 }

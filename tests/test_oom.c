@@ -1,6 +1,7 @@
 /*
- * test_oom.c - every allocation from opening a model to an answer's end fails in turn: an error like another, no
- * leak (a sanitizer tells), no crash, and the session goes on; a decode step allocates nothing.
+ * test_oom.c - every allocation from opening a model to an answer's end fails in turn: an error
+ * like another, no leak (a sanitizer tells), no crash, and the session goes on; a decode step
+ * allocates nothing.
  */
 #include "engine_test.h"
 #include "oom.h"
@@ -25,7 +26,8 @@ static int hear(const lar_event *ev, void *user)
 }
 
 /* A task by its fields on a session. */
-static lar_status request(lar_session *s, const char *task, const char *fields, outcome *o, lar_err *e)
+static lar_status request(lar_session *s, const char *task, const char *fields, outcome *o,
+                          lar_err *e)
 {
     lar_request *r = NULL;
     memset(o, 0, sizeof *o);
@@ -48,7 +50,8 @@ static lar_status open_session(lar_runtime *rt, lar_model **m, lar_session **s, 
     return lar_session_new(*m, &so, s, e);
 }
 
-/* status fits: out of memory says so; success although one failed means that it was one to do without. */
+/* status fits: out of memory says so; success although one failed means that it was one to do
+ * without. */
 static void check(long n, lar_status st, bool hit, const lar_err *e, int *harmless)
 {
     if (!hit && st != LAR_OK)
@@ -59,9 +62,11 @@ static void check(long n, lar_status st, bool hit, const lar_err *e, int *harmle
         fail_msg("allocation %ld: %s \"%s\"", n, lar_status_name(st), e->msg);
 }
 
-static const char generate[] = "{\"prompt\":\"one two three four\",\"raw\":true,\"ignore_eos\":true,\"temp\":1,\"seed\":3,"
-                               "\"max_tokens\":1,\"stop\":[\"never\"],\"logit_bias\":{\"1\":2},\"dry_multiplier\":0.5}";
-static const char chat[] = "{\"prompt\":\"Hi\",\"system\":\"s\",\"ignore_eos\":true,\"temp\":0,\"max_tokens\":2}";
+static const char generate[] =
+    "{\"prompt\":\"one two three four\",\"raw\":true,\"ignore_eos\":true,\"temp\":1,\"seed\":3,"
+    "\"max_tokens\":1,\"stop\":[\"never\"],\"logit_bias\":{\"1\":2},\"dry_multiplier\":0.5}";
+static const char chat[] =
+    "{\"prompt\":\"Hi\",\"system\":\"s\",\"ignore_eos\":true,\"temp\":0,\"max_tokens\":2}";
 
 static void test_runtime(void **state)
 {
@@ -113,7 +118,8 @@ static void test_open_to_answer(void **state)
         lar_session_free(s);
         lar_model_free(m);
     }
-    print_message("open, session and one token: %ld allocations, %d of them to do without\n", n - 1, harmless);
+    print_message("open, session and one token: %ld allocations, %d of them to do without\n", n - 1,
+                  harmless);
     assert_in_range(n, 50, 20000);
     assert_in_range(harmless, 0, 2);
     lar_runtime_free(rt);
@@ -128,7 +134,9 @@ static void test_session_goes_on(void **state)
     } cases[] = {
         {"generate", generate},
         {"generate", chat},
-        {"generate", "{\"prompt\":\"a b c d\",\"raw\":true,\"temp\":0,\"ignore_eos\":true,\"ctx_shift\":true,\"max_tokens\":70}"},
+        {"generate",
+         "{\"prompt\":\"a b c "
+         "d\",\"raw\":true,\"temp\":0,\"ignore_eos\":true,\"ctx_shift\":true,\"max_tokens\":70}"},
         {"logits", "{\"prompt\":\"one two three four\",\"all\":true}"},
         {"bench", "{\"prompts\":\"3\",\"generate\":\"2\",\"repetitions\":1}"},
     };
@@ -179,7 +187,8 @@ static void test_session_files(void **state)
     const lar_runtime_options ro = {.size = sizeof ro, .threads = 1};
     if (!oom_linked())
         skip();
-    snprintf(path, sizeof path, "%s/lar-test-oom-%ld", dir ? dir : "/tmp", (long)(lar_clock() * 1e9));
+    snprintf(path, sizeof path, "%s/lar-test-oom-%ld", dir ? dir : "/tmp",
+             (long)(lar_clock() * 1e9));
     assert_int_equal(lar_runtime_new(&ro, &rt, &e), LAR_OK);
     assert_int_equal(open_session(rt, &m, &s, &e), LAR_OK);
     assert_int_equal(request(s, "generate", generate, &o, &e), LAR_OK);
@@ -189,7 +198,8 @@ static void test_session_files(void **state)
         for (long n = 0, hit = 1; hit; n++) {
             int harmless = 0;
             oom_fail_at(n);
-            const lar_status st = load ? lar_session_load(s, path, &e) : lar_session_save(s, path, &e);
+            const lar_status st =
+                load ? lar_session_load(s, path, &e) : lar_session_save(s, path, &e);
             hit = oom_hit();
             oom_fail_at(-1);
             check(n, st, hit, &e, &harmless);
@@ -217,7 +227,8 @@ static void test_steps_allocate_nothing(void **state)
         lar_err e = {0};
         rig_open(&r, model_path, &(rig_options){.threads = 2, .kv = types[t]});
         lar_seq *q = rig_seq(&r), *q2 = rig_seq(&r);
-        lar_step prompt = {.seq = q, .tokens = ids, .n = 8}, one = {.seq = q, .tokens = ids, .n = 1};
+        lar_step prompt = {.seq = q, .tokens = ids, .n = 8},
+                 one = {.seq = q, .tokens = ids, .n = 1};
         lar_step two[] = {{.seq = q, .tokens = ids, .n = 5}, {.seq = q2, .tokens = ids, .n = 3}};
         assert_int_equal(lar_engine_step(r.en, &prompt, 1, &e), LAR_OK);
         assert_int_equal(lar_engine_step(r.en, &one, 1, &e), LAR_OK);
@@ -237,7 +248,8 @@ static void test_steps_allocate_nothing(void **state)
     }
 }
 
-/* Through the API an answer's text and ids grow, by doubling: a token allocates nothing, but for a handful. */
+/* Through the API an answer's text and ids grow, by doubling: a token allocates nothing, but for a
+ * handful. */
 typedef struct counter {
     long last;
     int events, quiet;
@@ -274,8 +286,12 @@ static void test_token_allocates_little(void **state)
     assert_int_equal(lar_session_new(m, &so, &s, &e), LAR_OK);
     assert_int_equal(lar_request_new(rt, "generate", &r, &e), LAR_OK);
     assert_int_equal(lar_request_set_session(r, s, &e), LAR_OK);
-    assert_int_equal(lar_request_set_json(r, NULL, "{\"prompt\":\"a b c\",\"raw\":true,\"ignore_eos\":true,\"seed\":1,"
-                                          "\"temp\":1,\"repeat_penalty\":1.1,\"max_tokens\":200}", &e), LAR_OK);
+    assert_int_equal(
+        lar_request_set_json(r, NULL,
+                             "{\"prompt\":\"a b c\",\"raw\":true,\"ignore_eos\":true,\"seed\":1,"
+                             "\"temp\":1,\"repeat_penalty\":1.1,\"max_tokens\":200}",
+                             &e),
+        LAR_OK);
     oom_fail_at(-1);
     assert_int_equal(lar_request_run(r, count_allocations, &c, &e), LAR_OK);
     assert_in_range(c.events, 60, 200);
@@ -289,9 +305,12 @@ static void test_token_allocates_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runtime),          cmocka_unit_test(test_open_to_answer),
-        cmocka_unit_test(test_session_goes_on),  cmocka_unit_test(test_session_files),
-        cmocka_unit_test(test_steps_allocate_nothing), cmocka_unit_test(test_token_allocates_little),
+        cmocka_unit_test(test_runtime),
+        cmocka_unit_test(test_open_to_answer),
+        cmocka_unit_test(test_session_goes_on),
+        cmocka_unit_test(test_session_files),
+        cmocka_unit_test(test_steps_allocate_nothing),
+        cmocka_unit_test(test_token_allocates_little),
     };
     return cmocka_run_group_tests_name("oom", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
- * test_sampler.c - every stage of the sampler against a plain reimplementation of the papers' rules (sorting by
- * hand, libm, double), token by token over many positions; ties, refusals, statistics, allocations.
+ * test_sampler.c - every stage of the sampler against a plain reimplementation of the papers' rules
+ * (sorting by hand, libm, double), token by token over many positions; ties, refusals, statistics,
+ * allocations.
  */
 #include "infer/sampler.h"
 #include "oom.h"
@@ -13,7 +14,8 @@
 
 enum { VOCAB_MAX = 512 };
 
-/* ---- numbers for the tests -------------------------------------------------------------------- */
+/* ---- numbers for the tests --------------------------------------------------------------------
+ */
 
 static uint64_t mix_state;
 
@@ -47,7 +49,8 @@ static void make_history(int32_t *h, size_t n, size_t vocab, size_t distinct)
         h[i] = (int32_t)(mix() % LAR_MIN(distinct, vocab));
 }
 
-/* ---- the reference -------------------------------------------------------------------------------- */
+/* ---- the reference
+ * -------------------------------------------------------------------------------- */
 
 typedef struct item {
     int id;
@@ -71,7 +74,8 @@ static double ref_uniform(const model *m, uint64_t position, unsigned purpose)
 static void ref_penalties(const model *m, float *x, const int32_t *h, size_t n)
 {
     const lar_sampler_params *p = &m->p;
-    const size_t from = p->repeat_last_n < 0 || (size_t)p->repeat_last_n > n ? 0 : n - (size_t)p->repeat_last_n;
+    const size_t from =
+        p->repeat_last_n < 0 || (size_t)p->repeat_last_n > n ? 0 : n - (size_t)p->repeat_last_n;
     for (size_t id = 0; id < m->n_vocab; id++) {
         int count = 0;
         for (size_t i = from; i < n; i++)
@@ -109,7 +113,9 @@ static void ref_dry(const model *m, float *x, const int32_t *h, size_t n)
             longest = LAR_MAX(longest, len);
         }
         if (longest && longest >= p->dry_allowed_length)
-            x[id] -= (float)((double)p->dry_multiplier * fmin(exp(80), pow((double)p->dry_base, longest - p->dry_allowed_length)));
+            x[id] -=
+                (float)((double)p->dry_multiplier *
+                        fmin(exp(80), pow((double)p->dry_base, longest - p->dry_allowed_length)));
     }
 }
 
@@ -118,7 +124,8 @@ static void ref_sort(model *m)
 {
     for (size_t i = 1; i < m->n; i++)
         for (size_t j = i; j && (m->c[j].key > m->c[j - 1].key ||
-                                 (m->c[j].key == m->c[j - 1].key && m->c[j].id < m->c[j - 1].id)); j--) {
+                                 (m->c[j].key == m->c[j - 1].key && m->c[j].id < m->c[j - 1].id));
+             j--) {
             const item t = m->c[j];
             m->c[j] = m->c[j - 1];
             m->c[j - 1] = t;
@@ -233,7 +240,8 @@ static int ref_mirostat(model *m, uint64_t position)
     return i;
 }
 
-static int32_t ref_pick(model *m, const float *logits, const int32_t *h, size_t n, uint64_t position)
+static int32_t ref_pick(model *m, const float *logits, const int32_t *h, size_t n,
+                        uint64_t position)
 {
     float x[VOCAB_MAX];
     memcpy(x, logits, m->n_vocab * sizeof *x);
@@ -267,7 +275,8 @@ static int32_t ref_pick(model *m, const float *logits, const int32_t *h, size_t 
     return m->c[ref_draw(m, position)].id;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------- */
+/* ---- comparing
+ * ---------------------------------------------------------------------------------------- */
 
 static lar_sampler_params plain(void)
 {
@@ -300,7 +309,8 @@ static int32_t pick(lar_sampler *s, const float *x, const int32_t *h, size_t n, 
 }
 
 /* Ours and the reference over many positions and logits; how many different tokens came out. */
-static int compare(const char *what, const lar_sampler_params *p, size_t n_vocab, double step, int rounds)
+static int compare(const char *what, const lar_sampler_params *p, size_t n_vocab, double step,
+                   int rounds)
 {
     static model m;
     float x[VOCAB_MAX];
@@ -336,12 +346,12 @@ static void test_stages(void **state)
     static const int32_t breakers[] = {1, 3, -5, 100000};
     static const lar_logit_bias bias[] = {{0, 4.5f}, {7, -INFINITY}, {8, -3}, {8, 1}, {20, 9}};
     mix_state = 1;
-#define STAGE(...)                                                                                                  \
-    do {                                                                                                            \
-        lar_sampler_params p = plain();                                                                             \
-        __VA_ARGS__;                                                                                                \
-        assert_in_range(compare(#__VA_ARGS__, &p, 40, 0.25, 150), 2, 40);                                           \
-        assert_in_range(compare(#__VA_ARGS__, &p, 320, 0, 60), 2, 320);                                             \
+#define STAGE(...)                                                                                 \
+    do {                                                                                           \
+        lar_sampler_params p = plain();                                                            \
+        __VA_ARGS__;                                                                               \
+        assert_in_range(compare(#__VA_ARGS__, &p, 40, 0.25, 150), 2, 40);                          \
+        assert_in_range(compare(#__VA_ARGS__, &p, 320, 0, 60), 2, 320);                            \
     } while (0)
     STAGE((void)p);
     STAGE(p.temp = 0);
@@ -372,7 +382,8 @@ static void test_stages(void **state)
     STAGE(p.dry_multiplier = 3, p.dry_allowed_length = 0);
     STAGE(p.dry_multiplier = 3, p.dry_last_n = 7, p.temp = 0);
     STAGE(p.dry_multiplier = 3, p.dry_last_n = 0);
-    STAGE(p.dry_multiplier = 5, p.dry_breakers = breakers, p.n_dry_breakers = 4, p.dry_allowed_length = 1);
+    STAGE(p.dry_multiplier = 5, p.dry_breakers = breakers, p.n_dry_breakers = 4,
+          p.dry_allowed_length = 1);
     STAGE(p.xtc_probability = 1, p.xtc_threshold = 0.02f);
     STAGE(p.xtc_probability = 0.5f, p.xtc_threshold = 0.1f);
     STAGE(p.bias = bias, p.n_bias = 5);
@@ -384,13 +395,14 @@ static void test_stages(void **state)
     STAGE(p.mirostat = 1, p.temp = 0);
     STAGE(p.mirostat = 2, p.temp = 0);
     STAGE(p.top_k = 40, p.top_p = 0.95f, p.min_p = 0.05f, p.temp = 0.8f);
-    STAGE(p.top_k = 30, p.typical_p = 0.8f, p.top_p = 0.9f, p.min_p = 0.02f, p.xtc_probability = 0.3f,
-          p.xtc_threshold = 0.05f, p.repeat_penalty = 1.1f, p.frequency_penalty = 0.2f, p.dry_multiplier = 0.8f,
-          p.bias = bias, p.n_bias = 5);
+    STAGE(p.top_k = 30, p.typical_p = 0.8f, p.top_p = 0.9f, p.min_p = 0.02f,
+          p.xtc_probability = 0.3f, p.xtc_threshold = 0.05f, p.repeat_penalty = 1.1f,
+          p.frequency_penalty = 0.2f, p.dry_multiplier = 0.8f, p.bias = bias, p.n_bias = 5);
 #undef STAGE
 }
 
-/* What the DRY penalty is, by a case done by hand: ... 5 6 7 8 ... 5 6 7 and the next would be 8. */
+/* What the DRY penalty is, by a case done by hand: ... 5 6 7 8 ... 5 6 7 and the next would be 8.
+ */
 static void test_dry_by_hand(void **state)
 {
     (void)state;
@@ -448,8 +460,8 @@ static void test_ties(void **state)
     }
 }
 
-static lar_status refuse(const lar_sampler_params *p, const float *x, size_t n, const int32_t *h, size_t n_h,
-                         const lar_token_filter *f, const char *message)
+static lar_status refuse(const lar_sampler_params *p, const float *x, size_t n, const int32_t *h,
+                         size_t n_h, const lar_token_filter *f, const char *message)
 {
     lar_err e = {0};
     int32_t id = -7;
@@ -479,7 +491,8 @@ static void test_refusals(void **state)
             x[i] = -INFINITY;
         assert_int_equal(refuse(&p, x, 5, NULL, 0, NULL, "no token is allowed"), LAR_EARG);
         h[1] = 5;
-        assert_int_equal(refuse(&p, x, 5, h, 2, NULL, "token 5 in the history, want 0 to 4"), LAR_EARG);
+        assert_int_equal(refuse(&p, x, 5, h, 2, NULL, "token 5 in the history, want 0 to 4"),
+                         LAR_EARG);
         h[1] = -1;
         assert_int_equal(refuse(&p, x, 5, h, 2, NULL, "token -1 in the history"), LAR_EARG);
         x[2] = -1e30f; /* the only one left, however unlikely */
@@ -562,8 +575,8 @@ static void test_filter(void **state)
     }
 }
 
-/* Pearson's statistic over many positions: 7 degrees of freedom, 24.3 is passed once in a thousand. Seeds are
- * fixed, so this says the same each time. */
+/* Pearson's statistic over many positions: 7 degrees of freedom, 24.3 is passed once in a thousand.
+ * Seeds are fixed, so this says the same each time. */
 static void test_frequencies(void **state)
 {
     (void)state;
@@ -668,7 +681,8 @@ static void test_allocations(void **state)
         p.top_k = kind == 1 ? 40 : 0;
         p.typical_p = kind == 2 ? 0.5f : 1;
         p.mirostat = kind == 3 ? 1 : kind == 4 ? 2 : 0;
-        p.top_p = 0.9f, p.min_p = 0.01f, p.xtc_probability = 0.5f, p.repeat_penalty = 1.1f, p.frequency_penalty = 1;
+        p.top_p = 0.9f, p.min_p = 0.01f, p.xtc_probability = 0.5f, p.repeat_penalty = 1.1f,
+        p.frequency_penalty = 1;
         p.bias = bias, p.n_bias = 1;
         p.dry_multiplier = kind == 5 ? 1 : 0;
         lar_sampler *s = make(&p, 320);
@@ -707,10 +721,14 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stages),          cmocka_unit_test(test_dry_by_hand),
-        cmocka_unit_test(test_ties),            cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_filter),          cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_random_by_position), cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_dry_by_hand),
+        cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_random_by_position),
+        cmocka_unit_test(test_permutation),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);

@@ -88,6 +88,8 @@ static lar_status ask(cli_chat *ch, lar_err *e)
     if (s == LAR_OK)
         s = lar_request_set_session(r, ch->c.s, e);
     if (s == LAR_OK)
+        s = cli_settings_apply(&ch->c, r, false, e);
+    if (s == LAR_OK)
         s = cli_args_apply(ch->a, r, "prompt|messages|system", e);
     if (s == LAR_OK && !cli_dump(ch->messages, JSON_COMPACT, &b))
         s = lar_fail(e, LAR_ENOMEM, "out of memory");
@@ -276,6 +278,8 @@ static int start(cli_chat *ch, const char *model)
     ch->show_thinking = cli_get(a, "show-thinking") ? cli_is_on(a, "show-thinking") : a->ui.tty_out;
     if (cli_client_open(a, &ch->c, model, CLI_NEED_SESSION, &e) != LAR_OK)
         return cli_report(a, &e);
+    if (!system)
+        system = json_string_value(json_object_get(ch->c.settings, "system"));
     if (!ch->messages || (system && !cli_chat_add(ch, "system", system, strlen(system))))
         return CLI_FAIL;
     if (!a->ui.tty_in)

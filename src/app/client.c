@@ -51,6 +51,47 @@ static lar_status open_runtime(cli_args *a, cli_client *c, lar_err *e)
     return lar_runtime_new(&o, &c->rt, e);
 }
 
+/* Settings that suit a model lie beside it as MODEL.json; ./start writes the default model's. */
+static void load_settings(const cli_args *a, cli_client *c)
+{
+    const size_t n = strlen(c->path);
+    json_error_t err;
+    lar_buf b = {0};
+    if (n < 5 || strcmp(c->path + n - 5, ".gguf") != 0)
+        return;
+    lar_buf_add(&b, c->path, n - 5);
+    lar_buf_puts(&b, ".json");
+    c->settings = b.oom ? NULL : json_load_file(b.p, JSON_REJECT_DUPLICATES, &err);
+    if (c->settings && !json_is_object(c->settings)) {
+        json_decref(c->settings);
+        c->settings = NULL;
+        cli_note(&a->ui, "%s is not used: not an object of settings", b.p);
+    } else if (!c->settings && !b.oom && json_error_code(&err) != json_error_cannot_open_file) {
+        cli_note(&a->ui, "%s is not used: %s", b.p, err.text);
+    }
+    lar_buf_free(&b);
+}
+
+lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_system, lar_err *e)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(c->settings, key, v)
+    {
+        lar_buf b = {0};
+        lar_status s = LAR_OK;
+        if (strcmp(key, "system") == 0 && !with_system)
+            continue;
+        if (!cli_dump(v, JSON_ENCODE_ANY | JSON_COMPACT, &b))
+            s = lar_fail(e, LAR_ENOMEM, "out of memory");
+        else if ((s = lar_request_set_json(r, key, b.p, e)) != LAR_OK)
+            lar_fail_in(e, s, "the model's settings file");
+        lar_buf_free(&b);
+        LAR_TRY(s);
+    }
+    return LAR_OK;
+}
+
 lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
                            lar_err *e)
 {
@@ -64,6 +105,7 @@ lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum c
     LAR_TRY(lar_model_open(c->rt, c->path, &mo, &c->m, e));
     if (need != CLI_NEED_SESSION)
         return LAR_OK;
+    load_settings(a, c);
     lar_session_options so = {.size = sizeof so};
     so.ctx = cli_get_int(a, "ctx");
     so.batch = cli_get_int(a, "batch");
@@ -79,6 +121,7 @@ void cli_client_close(cli_client *c)
     lar_model_free(c->m);
     lar_runtime_free(c->rt);
     lar_free(c->path);
+    json_decref(c->settings);
     *c = (cli_client){0};
 }
 

@@ -98,6 +98,8 @@ static lar_status ask(cli_args *a, cli_client *c, const lar_buf *prompt, cli_ans
     if (s == LAR_OK)
         s = lar_request_set_session(r, c->s, e);
     if (s == LAR_OK)
+        s = cli_settings_apply(c, r, !cli_get(a, "messages"), e);
+    if (s == LAR_OK)
         s = cli_args_apply(a, r, "prompt", e);
     if (s == LAR_OK && prompt->n)
         s = lar_request_set_bytes(r, "prompt", prompt->p, prompt->n, e);

@@ -214,8 +214,8 @@ static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
 static lar_status check_logits(const float *p, size_t n, lar_err *e)
 {
     for (size_t i = 0; i < n; i++)
-        if (p[i] != p[i])
-            return lar_fail(e, LAR_ENUMERIC, "a logit is not a number: the weights are damaged");
+        if (p[i] - p[i] != 0) /* an infinity or a NaN */
+            return lar_fail(e, LAR_ENUMERIC, "a logit is %g, not a number: the weights are damaged", (double)p[i]);
     return LAR_OK;
 }
 

@@ -50,7 +50,7 @@ lar_status lar_sampler_new(const lar_sampler_params *p, size_t n_vocab, lar_samp
 void lar_sampler_free(lar_sampler *s);
 
 /* The token for position `position`, given what came before it (prompt included) and its logits [n_vocab], which
- * are not changed. filter may be NULL. LAR_ENUMERIC for a NaN, LAR_EARG when no token is allowed. */
+ * are not changed. filter may be NULL. LAR_ENUMERIC for a NaN or +infinity, LAR_EARG when no token is allowed. */
 lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *history, size_t n_history,
                             uint64_t position, const lar_token_filter *filter, int32_t *out, lar_err *e);
 
