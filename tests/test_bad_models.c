@@ -3,6 +3,7 @@
  * tokenizer's glue or the template can refuse. A small valid llama with one thing broken in each;
  * the message is part of the case.
  */
+#include "engine_test.h"
 #include "generate_test.h"
 #include "gguf_write.h"
 #include <math.h>
@@ -586,9 +587,42 @@ static void test_after_nan(void **state)
     lar_runtime_free(rt);
 }
 
+/* The pages of a step that failed are free again once its sequence is cut to what it holds, which
+ * is nothing. */
+static void test_pages_after_nan(void **state)
+{
+    (void)state;
+    const kase c = {.drop = "token_embd.weight", .add = z_is_nan};
+    char *path = model_file(&c);
+    int32_t ids[128];
+    rig r;
+    lar_err e = {0};
+    rig_open(&r, path, &(rig_options){.ctx = 128, .batch = 128, .seqs = 2});
+    lar_seq *a = rig_seq(&r), *b = rig_seq(&r);
+    for (int i = 0; i < 128; i++)
+        ids[i] = 28;
+    lar_step bad = {.seq = a, .tokens = ids, .n = 128}, one = {.seq = a, .tokens = ids, .n = 1};
+    assert_int_equal(lar_engine_step(r.en, &bad, 1, &e), LAR_ENUMERIC);
+    assert_int_equal(lar_seq_length(a), 0);
+    lar_seq_truncate(a, 0);
+    for (int i = 0; i < 128; i++)
+        ids[i] = 3 + i % 20;
+    lar_step good = {.seq = b, .tokens = ids, .n = 128};
+    if (lar_engine_step(r.en, &good, 1, &e) != LAR_OK ||
+        lar_engine_step(r.en, &one, 1, &e) != LAR_OK)
+        fail_msg("%s", e.msg);
+    assert_int_equal(lar_engine_step(r.en, &(lar_step){.seq = b, .tokens = ids, .n = 1}, 1, &e),
+                     LAR_EFULL);
+    assert_int_equal(lar_seq_length(b), 128);
+    rig_close(&r);
+    unlink(path);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
-                                       cmocka_unit_test(test_after_nan)};
+                                       cmocka_unit_test(test_after_nan),
+                                       cmocka_unit_test(test_pages_after_nan)};
     return cmocka_run_group_tests_name("bad_models", tests, NULL, NULL);
 }

@@ -115,6 +115,33 @@ static double mean_kl(const golden *g, const float *x)
     return total / g->n;
 }
 
+/* An imitation of docs/NUMERICS.md in numpy (tools/goldens/numerics.py): where no quantized activation falls on the
+ * other side of a rounding edge the two agree as F32 programs do, elsewhere by what one step of rounding makes. */
+static void check_rules(const golden *g, const float *x)
+{
+    const json_t *rules = json_object_get(g->json, "rules");
+    const int steady = (int)json_integer_value(json_object_get(rules, "steady"));
+    char path[256];
+    size_t bytes;
+    int close = 0;
+    snprintf(path, sizeof path, "tests/data/%s", json_string_value(json_object_get(rules, "logits_file")));
+    float *want = read_file(path, &bytes);
+    assert_non_null(want);
+    assert_int_equal(bytes, (size_t)g->n * g->n_vocab * sizeof *want);
+    for (int i = 0; i < g->n; i++) {
+        double d = 0;
+        for (size_t k = 0; k < g->n_vocab; k++) {
+            const size_t at = (size_t)i * g->n_vocab + k;
+            d = LAR_MAX(d, __builtin_fabs((double)x[at] - (double)want[at]) / g->std);
+        }
+        assert_true(d < 0.1);
+        close += d < 1e-4;
+    }
+    print_message("%d of %d positions as the rules say, %d of them expected\n", close, g->n, steady);
+    assert_true(steady > 0 && close >= steady * 3 / 4);
+    free(want);
+}
+
 static void test_quantized(void **state)
 {
     golden g;
@@ -126,6 +153,7 @@ static void test_quantized(void **state)
     rig_eval(&r, q, g.ids, g.n, 64, out);
     const double kl = mean_kl(&g, out), peer = json_number_value(json_object_get(json_object_get(g.json, "peer"), "kl"));
     print_message("%s: mean KL %.3g, the peer's %.3g\n", (const char *)*state, kl, peer);
+    check_rules(&g, out);
     assert_true(peer > 0);
     assert_true(kl <= 1.5 * peer);
     free(out);

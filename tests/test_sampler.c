@@ -458,6 +458,15 @@ static void test_ties(void **state)
         assert_int_equal(seen[3], k > 1);
         lar_sampler_free(s);
     }
+    /* Both ways to order the candidates agree, also on the two zeros. */
+    p.top_k = 2;
+    s = make(&p, 300);
+    p.top_k = 299;
+    lar_sampler *t = make(&p, 300);
+    for (uint64_t pos = 0; pos < 50; pos++)
+        assert_int_equal(pick(s, x, NULL, 0, pos), pick(t, x, NULL, 0, pos));
+    lar_sampler_free(s);
+    lar_sampler_free(t);
 }
 
 static lar_status refuse(const lar_sampler_params *p, const float *x, size_t n, const int32_t *h,

@@ -40,7 +40,8 @@
 #define LAR_INLINE static inline
 #endif
 /* Before a loop of constant, small length over registers. In plain C a register is an array: unrolled
- * sixteen times sixteen lanes, one file takes a minute to compile, and three under the sanitizers. */
+ * sixteen times sixteen lanes, one file takes a minute to compile, and three under the sanitizers. Nor would
+ * it be right: GCC 12 at -O1 then puts a temporary on the stack over a live variable (GCC bug 90348). */
 #if defined(LAR_VARIANT_generic)
 #define LAR_UNROLL
 #elif defined(__clang__)
