@@ -66,7 +66,8 @@ typedef enum lar_status {
     LAR_ENUMERIC = -9      /* a NaN where a number must be: damaged weights */
 } lar_status;
 
-/* The message says what was found, what was wanted, and where. It means something only after a failure. */
+/* The message says what was found, what was wanted, and where. It means something only after a
+ * failure. */
 typedef struct lar_err {
     lar_status code;
     char msg[508];
@@ -78,8 +79,8 @@ typedef struct lar_session lar_session;
 typedef struct lar_request lar_request;
 typedef struct lar_event lar_event;
 
-LAR_API const char *lar_version(void);                 /* "0.1.0" */
-LAR_API int lar_abi(void);                             /* compare with LAR_ABI */
+LAR_API const char *lar_version(void);                  /* "0.1.0" */
+LAR_API int lar_abi(void);                              /* compare with LAR_ABI */
 LAR_API const char *lar_status_name(lar_status status); /* "LAR_EFORMAT" */
 LAR_API void lar_string_free(char *s);
 
@@ -100,7 +101,8 @@ LAR_API lar_status lar_runtime_new(const lar_runtime_options *opts, lar_runtime 
 LAR_API void lar_runtime_free(lar_runtime *rt);
 
 /* JSON: version, numerics version, cpu (name, features), variants, variant chosen, threads, memory,
- * devices. With `measure` non-zero it also measures memory bandwidth (a tenth of a second or so). */
+ * devices. With `measure` non-zero it also measures memory bandwidth (a tenth of a second or so).
+ */
 LAR_API char *lar_runtime_info(lar_runtime *rt, int measure);
 
 /* ---- model: a GGUF file, mapped and used in place ----------------------------------------- */
@@ -127,10 +129,10 @@ typedef struct lar_session_options {
     const char *kv_type; /* "f32", "f16" (default), "q8_0" */
 } lar_session_options;
 
-LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts,
-                                   lar_session **out, lar_err *e);
+LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,
+                                   lar_err *e);
 LAR_API void lar_session_free(lar_session *s);
-LAR_API char *lar_session_info(lar_session *s);  /* JSON: context in effect, KV bytes, tokens held */
+LAR_API char *lar_session_info(lar_session *s); /* JSON: context in effect, KV bytes, tokens held */
 LAR_API void lar_session_clear(lar_session *s);
 LAR_API lar_status lar_session_save(lar_session *s, const char *path, lar_err *e); /* atomic */
 LAR_API lar_status lar_session_load(lar_session *s, const char *path, lar_err *e);
@@ -138,18 +140,25 @@ LAR_API lar_status lar_session_load(lar_session *s, const char *path, lar_err *e
 /* ---- tasks and requests -------------------------------------------------------------------- */
 
 LAR_API int lar_task_count(void);
-LAR_API const char *lar_task_name(int index);            /* NULL past the end */
-LAR_API char *lar_task_schema(const char *task);         /* JSON: verb, help, needs, fields; NULL if unknown */
+LAR_API const char *lar_task_name(int index); /* NULL past the end */
+LAR_API char *
+lar_task_schema(const char *task); /* JSON: verb, help, needs, fields; NULL if unknown */
 
-LAR_API lar_status lar_request_new(lar_runtime *rt, const char *task, lar_request **out, lar_err *e);
+LAR_API lar_status lar_request_new(lar_runtime *rt, const char *task, lar_request **out,
+                                   lar_err *e);
 LAR_API void lar_request_free(lar_request *r);
 LAR_API lar_status lar_request_set_model(lar_request *r, lar_model *m, lar_err *e);
 LAR_API lar_status lar_request_set_session(lar_request *r, lar_session *s, lar_err *e);
-LAR_API lar_status lar_request_set_string(lar_request *r, const char *field, const char *value, lar_err *e);
-LAR_API lar_status lar_request_set_number(lar_request *r, const char *field, double value, lar_err *e);
-LAR_API lar_status lar_request_set_bytes(lar_request *r, const char *field, const void *data, size_t n, lar_err *e);
-/* A JSON value for one field, or with field NULL an object of many fields (names or JSON aliases). */
-LAR_API lar_status lar_request_set_json(lar_request *r, const char *field, const char *json, lar_err *e);
+LAR_API lar_status lar_request_set_string(lar_request *r, const char *field, const char *value,
+                                          lar_err *e);
+LAR_API lar_status lar_request_set_number(lar_request *r, const char *field, double value,
+                                          lar_err *e);
+LAR_API lar_status lar_request_set_bytes(lar_request *r, const char *field, const void *data,
+                                         size_t n, lar_err *e);
+/* A JSON value for one field, or with field NULL an object of many fields (names or JSON aliases).
+ */
+LAR_API lar_status lar_request_set_json(lar_request *r, const char *field, const char *json,
+                                        lar_err *e);
 
 /* Return non-zero to cancel. The event is borrowed for the duration of the call. */
 typedef int lar_event_fn(const lar_event *ev, void *user);
@@ -168,9 +177,10 @@ typedef enum lar_event_kind {
 } lar_event_kind;
 
 LAR_API lar_event_kind lar_event_get_kind(const lar_event *ev);
-LAR_API const char *lar_event_get_text(const lar_event *ev, size_t *len); /* "" if none; len may be NULL */
+LAR_API const char *lar_event_get_text(const lar_event *ev,
+                                       size_t *len); /* "" if none; len may be NULL */
 LAR_API double lar_event_get_number(const lar_event *ev);
-LAR_API const char *lar_event_get_json(const lar_event *ev);              /* the event as the API shows it */
+LAR_API const char *lar_event_get_json(const lar_event *ev); /* the event as the API shows it */
 
 #ifdef __cplusplus
 }

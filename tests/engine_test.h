@@ -21,7 +21,7 @@ typedef struct rig {
 } rig;
 
 typedef struct rig_options {
-    const char *variant;         /* NULL: the best */
+    const char *variant; /* NULL: the best */
     int threads, ctx, batch, seqs;
     const lar_dtype *kv;
 } rig_options;
@@ -129,11 +129,13 @@ static inline void golden_open(golden *g, const char *dir, const char *name)
     g->ids = calloc((size_t)g->n + 1, sizeof *g->ids);
     for (int i = 0; i < g->n; i++)
         g->ids[i] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
-    snprintf(path, sizeof path, "%s/%s", dir, json_string_value(json_object_get(g->json, "logits_file")));
+    snprintf(path, sizeof path, "%s/%s", dir,
+             json_string_value(json_object_get(g->json, "logits_file")));
     g->logits = read_file(path, &n);
     assert_non_null(g->logits);
     assert_int_equal(n, (size_t)g->n * g->n_vocab * sizeof(float));
-    snprintf(g->path, sizeof g->path, "%s/%s", dir, json_string_value(json_object_get(g->json, "file")));
+    snprintf(g->path, sizeof g->path, "%s/%s", dir,
+             json_string_value(json_object_get(g->json, "file")));
 }
 
 static inline void golden_close(golden *g)

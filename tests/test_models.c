@@ -1,4 +1,5 @@
-/* Parity of every architecture and option with transformers, on small random checkpoints (tools/goldens). */
+/* Parity of every architecture and option with transformers, on small random checkpoints
+ * (tools/goldens). */
 #include "engine_test.h"
 
 static const char dir[] = "tests/data/models";
@@ -18,7 +19,8 @@ static double run(const golden *g, const void *bytes, size_t n, lar_err *e)
 {
     rig r;
     lar_gguf *f;
-    if (lar_gguf_open_bytes(bytes, n, &f, e) != LAR_OK || rig_open_file(&r, f, &(rig_options){.threads = 2}, e) != LAR_OK)
+    if (lar_gguf_open_bytes(bytes, n, &f, e) != LAR_OK ||
+        rig_open_file(&r, f, &(rig_options){.threads = 2}, e) != LAR_OK)
         return -1;
     float *out = malloc((size_t)g->n * g->n_vocab * sizeof *out);
     lar_seq *q = rig_seq(&r);
@@ -84,14 +86,16 @@ static void test_model(void **state)
     const json_t *options = json_object_get(g.json, "options");
     for (size_t i = 0; i < json_array_size(options); i++)
         check_option(&g, json_array_get(options, i), file, n);
-    print_message("%s: max|d|/std = %.2g, %zu options\n", (const char *)*state, d, json_array_size(options));
+    print_message("%s: max|d|/std = %.2g, %zu options\n", (const char *)*state, d,
+                  json_array_size(options));
     free(file);
     golden_close(&g);
 }
 
-/* Quantized: the golden is the F32 evaluation of the dequantized weights; what quantized activations cost must
- * stay near what llama.cpp's cost (recorded in the golden). On so few positions of a random model the ratio
- * scatters by a third either way; the real files are held to 1.1 by tools/parity. */
+/* Quantized: the golden is the F32 evaluation of the dequantized weights; what quantized
+ * activations cost must stay near what llama.cpp's cost (recorded in the golden). On so few
+ * positions of a random model the ratio scatters by a third either way; the real files are held
+ * to 1.1 by tools/parity. */
 static double mean_kl(const golden *g, const float *x)
 {
     double total = 0;
@@ -107,7 +111,8 @@ static double mean_kl(const golden *g, const float *x)
             sq += __builtin_exp((double)q[k] - mq);
         }
         for (size_t k = 0; k < g->n_vocab; k++) {
-            const double lp = (double)p[k] - mp - __builtin_log(sp), lq = (double)q[k] - mq - __builtin_log(sq);
+            const double lp = (double)p[k] - mp - __builtin_log(sp),
+                         lq = (double)q[k] - mq - __builtin_log(sq);
             kl += __builtin_exp(lp) * (lp - lq);
         }
         total += kl;
@@ -115,8 +120,9 @@ static double mean_kl(const golden *g, const float *x)
     return total / g->n;
 }
 
-/* An imitation of docs/NUMERICS.md in numpy (tools/goldens/numerics.py): where no quantized activation falls on the
- * other side of a rounding edge the two agree as F32 programs do, elsewhere by what one step of rounding makes. */
+/* An imitation of docs/NUMERICS.md in numpy (tools/goldens/numerics.py): where no quantized
+ * activation falls on the other side of a rounding edge the two agree as F32 programs do, elsewhere
+ * by what one step of rounding makes. */
 static void check_rules(const golden *g, const float *x)
 {
     const json_t *rules = json_object_get(g->json, "rules");
@@ -124,7 +130,8 @@ static void check_rules(const golden *g, const float *x)
     char path[256];
     size_t bytes;
     int close = 0;
-    snprintf(path, sizeof path, "tests/data/%s", json_string_value(json_object_get(rules, "logits_file")));
+    snprintf(path, sizeof path, "tests/data/%s",
+             json_string_value(json_object_get(rules, "logits_file")));
     float *want = read_file(path, &bytes);
     assert_non_null(want);
     assert_int_equal(bytes, (size_t)g->n * g->n_vocab * sizeof *want);
@@ -137,7 +144,8 @@ static void check_rules(const golden *g, const float *x)
         assert_true(d < 0.1);
         close += d < 1e-4;
     }
-    print_message("%d of %d positions as the rules say, %d of them expected\n", close, g->n, steady);
+    print_message("%d of %d positions as the rules say, %d of them expected\n", close, g->n,
+                  steady);
     assert_true(steady > 0 && close >= steady * 3 / 4);
     free(want);
 }
@@ -151,7 +159,8 @@ static void test_quantized(void **state)
     float *out = malloc((size_t)g.n * g.n_vocab * sizeof *out);
     lar_seq *q = rig_seq(&r);
     rig_eval(&r, q, g.ids, g.n, 64, out);
-    const double kl = mean_kl(&g, out), peer = json_number_value(json_object_get(json_object_get(g.json, "peer"), "kl"));
+    const double kl = mean_kl(&g, out),
+                 peer = json_number_value(json_object_get(json_object_get(g.json, "peer"), "kl"));
     print_message("%s: mean KL %.3g, the peer's %.3g\n", (const char *)*state, kl, peer);
     check_rules(&g, out);
     assert_true(peer > 0);
@@ -164,12 +173,21 @@ static void test_quantized(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define M(name) cmocka_unit_test_prestate(test_model, (void *)(uintptr_t)#name)
-        M(llama_gqa), M(llama_mha_bias), M(llama_rope_linear), M(llama_rope_llama3), M(llama_rope_yarn),
-        M(qwen2_tied), M(qwen2_untied_scale_linear), M(qwen3_tied), M(qwen3_untied_yarn),
-        M(gemma3_62), M(gemma3_linear), M(gemma3_softcap),
-        cmocka_unit_test_prestate(test_quantized, (void *)(uintptr_t)"tiny"),
-        cmocka_unit_test_prestate(test_quantized, (void *)(uintptr_t)"tiny_mix"),
+#define M(name) cmocka_unit_test_prestate(test_model, (void *)(uintptr_t) #name)
+        M(llama_gqa),
+        M(llama_mha_bias),
+        M(llama_rope_linear),
+        M(llama_rope_llama3),
+        M(llama_rope_yarn),
+        M(qwen2_tied),
+        M(qwen2_untied_scale_linear),
+        M(qwen3_tied),
+        M(qwen3_untied_yarn),
+        M(gemma3_62),
+        M(gemma3_linear),
+        M(gemma3_softcap),
+        cmocka_unit_test_prestate(test_quantized, (void *)(uintptr_t) "tiny"),
+        cmocka_unit_test_prestate(test_quantized, (void *)(uintptr_t) "tiny_mix"),
     };
     return cmocka_run_group_tests_name("models", tests, NULL, NULL);
 }

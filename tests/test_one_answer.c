@@ -1,5 +1,6 @@
-/* One answer: the same bits for any number of threads, any cut of the prompt, alone or in company, for a fresh,
- * reused, shared, saved and loaded cache, and on every kernel variant that this machine has. */
+/* One answer: the same bits for any number of threads, any cut of the prompt, alone or in company,
+ * for a fresh, reused, shared, saved and loaded cache, and on every kernel variant that this
+ * machine has. */
 #include "engine_test.h"
 #include "base/os.h"
 #include <unistd.h>
@@ -7,7 +8,8 @@
 enum { N = 150 }; /* more than two pages */
 static const lar_dtype *const kv_types[] = {LAR_DTYPE(f32), LAR_DTYPE(f16), LAR_DTYPE(q8_0)};
 static const char *const files[] = {"tests/data/tiny.gguf", "tests/data/tiny_mix.gguf",
-                                    "tests/data/models/gemma3_linear.gguf", "tests/data/models/qwen2_tied.gguf"};
+                                    "tests/data/models/gemma3_linear.gguf",
+                                    "tests/data/models/qwen2_tied.gguf"};
 
 static void fill(int32_t *ids, int n, int n_vocab, uint64_t seed)
 {
@@ -32,8 +34,10 @@ static void same(const truth *t, const float *x, int from, int n, const char *wh
 {
     const float *want = t->logits + (size_t)from * t->n_vocab;
     for (int i = 0; i < n; i++)
-        if (memcmp(want + (size_t)i * t->n_vocab, x + (size_t)i * t->n_vocab, t->n_vocab * sizeof *x) != 0)
-            fail_msg("%s, KV %s, %s: other logits at position %d", t->path, t->kv->name, what, from + i);
+        if (memcmp(want + (size_t)i * t->n_vocab, x + (size_t)i * t->n_vocab,
+                   t->n_vocab * sizeof *x) != 0)
+            fail_msg("%s, KV %s, %s: other logits at position %d", t->path, t->kv->name, what,
+                     from + i);
 }
 
 /* The reference: plain C, one thread, token by token. */
@@ -166,7 +170,8 @@ static void test_batch(void **state)
     each(check_batch);
 }
 
-/* Forget and go on; share a prefix at a place inside a page while the other goes elsewhere; save and load. */
+/* Forget and go on; share a prefix at a place inside a page while the other goes elsewhere; save
+ * and load. */
 static void check_reuse(const truth *t, float *out)
 {
     rig r;

@@ -1,5 +1,6 @@
-/* One test for all ops: every case of every op. Each variant gives the generic kernel's bits however the work is
- * cut; gradients agree with differences; attention agrees with its definition in double. */
+/* One test for all ops: every case of every op. Each variant gives the generic kernel's bits
+ * however the work is cut; gradients agree with differences; attention agrees with its definition
+ * in double. */
 #include "engine_test.h"
 #include "ops/ops.h"
 #include "quant/kernels.h"
@@ -21,7 +22,8 @@ static void fill_source(lar_tensor *t, const lar_case *c, int i)
     const int64_t n = lar_count(t);
     if (t->type == LAR_DTYPE(i32)) {
         for (int64_t k = 0; k < n; k++)
-            ((int32_t *)t->data)[k] = (int32_t)(lar_random(3 + (uint64_t)i, (uint64_t)k) % (uint64_t)LAR_MAX(1, c->ints[i]));
+            ((int32_t *)t->data)[k] = (int32_t)(lar_random(3 + (uint64_t)i, (uint64_t)k) %
+                                                (uint64_t)LAR_MAX(1, c->ints[i]));
     } else if (t->type == LAR_DTYPE(f64)) {
         for (int64_t k = 0; k < n; k++)
             ((double *)t->data)[k] = 0.5 + (double)rnd(5, (uint64_t)k) / 3;
@@ -51,7 +53,8 @@ static void build(setup *s, const lar_op *op, const lar_case *c)
     for (int i = 0; i < c->n_src; i++) {
         const lar_dtype *type = c->type[i] ? c->type[i] : LAR_DTYPE(f32);
         const int64_t *d = c->dim[i];
-        void *data = lar_arena_alloc(s->arena, lar_row_bytes(type, d[0]) * (size_t)(d[1] * d[2] * d[3]));
+        void *data =
+            lar_arena_alloc(s->arena, lar_row_bytes(type, d[0]) * (size_t)(d[1] * d[2] * d[3]));
         s->src[i] = lar_leaf(s->g, type, d, data);
         s->src[i]->wants_grad = differentiable(op, c) && !c->no_grad[i];
         fill_source(s->src[i], c, i);
@@ -119,7 +122,8 @@ static void test_variants(void **state)
                     else
                         run_units(&s, lar_variants[v], 0);
                     if (memcmp(want, s.y->data, bytes) != 0)
-                        fail_msg("%s case %d: %s differs from generic", op->name, k, lar_variants[v]->name);
+                        fail_msg("%s case %d: %s differs from generic", op->name, k,
+                                 lar_variants[v]->name);
                 }
             }
             free(want);
@@ -170,7 +174,8 @@ static void check_gradient(const lar_op *op, int k)
             x[j] = x0;
             *s.g = all;
             if (!(__builtin_fabs(want - got) <= 1e-2 * __builtin_fabs(want) + 2e-3))
-                fail_msg("%s case %d: d/dsrc%d[%d] is %g, differences say %g", op->name, k, i, (int)j, got, want);
+                fail_msg("%s case %d: d/dsrc%d[%d] is %g, differences say %g", op->name, k, i,
+                         (int)j, got, want);
         }
     }
     done(&s);
@@ -217,11 +222,13 @@ static void test_bad_shapes(void **state)
     assert_int_equal(lar_graph_error(g, &e), LAR_EARG);
     assert_non_null(strstr(e.msg, "add: source 1"));
     assert_non_null(strstr(e.msg, "[5,1,1,1]"));
-    assert_null(lar_leaf(g, LAR_DTYPE(f32), (int64_t[]){5, 1, 1, 1}, NULL)); /* the first failure sticks */
+    assert_null(
+        lar_leaf(g, LAR_DTYPE(f32), (int64_t[]){5, 1, 1, 1}, NULL)); /* the first failure sticks */
     lar_arena_free(a);
 }
 
-/* ---- attention against its definition ------------------------------------------------------------- */
+/* ---- attention against its definition
+ * ------------------------------------------------------------- */
 
 typedef struct shape {
     int dk, dv, heads, kv, tokens, past, window;
@@ -232,13 +239,16 @@ enum { PAGES = 8 };
 
 static double key(const float *c, int dim, int kv, int page, int head, int cell, int d)
 {
-    return (double)c[((((size_t)page * (size_t)kv + (size_t)head) * LAR_PAGE + (size_t)cell) * (size_t)dim) + (size_t)d];
+    return (double)
+        c[((((size_t)page * (size_t)kv + (size_t)head) * LAR_PAGE + (size_t)cell) * (size_t)dim) +
+          (size_t)d];
 }
 
-static void reference(const shape *s, const float *q, const float *k, const float *v, const int32_t *pages, int t, int h,
-                      double *out)
+static void reference(const shape *s, const float *q, const float *k, const float *v,
+                      const int32_t *pages, int t, int h, double *out)
 {
-    const int pos = s->past + t, g = h / (s->heads / s->kv), lo = s->window ? LAR_MAX(0, pos - s->window + 1) : 0;
+    const int pos = s->past + t, g = h / (s->heads / s->kv),
+              lo = s->window ? LAR_MAX(0, pos - s->window + 1) : 0;
     double p[PAGES * LAR_PAGE], m = -1e300, sum = 0;
     for (int j = lo; j <= pos; j++) {
         double x = 0;
@@ -265,13 +275,17 @@ static void check_attention(const shape *s)
     lar_graph *g = lar_graph_new(a);
     lar_err e = {0};
     lar_pool *pool;
-    const int64_t dims[6][4] = {{s->dk, s->heads, s->tokens, 1}, {s->dk, LAR_PAGE, s->kv, PAGES},
-                                {s->dv, LAR_PAGE, s->kv, PAGES}, {s->tokens, 1, 1, 1}, {s->tokens, 1, 1, 1},
+    const int64_t dims[6][4] = {{s->dk, s->heads, s->tokens, 1},
+                                {s->dk, LAR_PAGE, s->kv, PAGES},
+                                {s->dv, LAR_PAGE, s->kv, PAGES},
+                                {s->tokens, 1, 1, 1},
+                                {s->tokens, 1, 1, 1},
                                 {PAGES, 2, 1, 1}};
     lar_tensor *src[6];
     for (int i = 0; i < 6; i++) {
         const int64_t n = dims[i][0] * dims[i][1] * dims[i][2] * dims[i][3];
-        src[i] = lar_leaf(g, i < 3 ? LAR_DTYPE(f32) : LAR_DTYPE(i32), dims[i], lar_arena_alloc(a, (size_t)n * 4));
+        src[i] = lar_leaf(g, i < 3 ? LAR_DTYPE(f32) : LAR_DTYPE(i32), dims[i],
+                          lar_arena_alloc(a, (size_t)n * 4));
         for (int64_t k = 0; i < 3 && k < n; k++)
             ((float *)src[i]->data)[k] = rnd(40 + (uint64_t)i, (uint64_t)k) * 2;
     }
@@ -280,8 +294,10 @@ static void check_attention(const shape *s)
         ((int32_t *)src[4]->data)[t] = 1;
     }
     memcpy((int32_t *)src[5]->data + PAGES, pages, sizeof pages);
-    lar_tensor *y = lar_node(g, LAR_OPDEF(attention), src, 6,
-                             &(lar_attention_param){.scale = 0.3f, .softcap = s->cap, .window = s->window, .n_head_kv = s->kv});
+    lar_tensor *y =
+        lar_node(g, LAR_OPDEF(attention), src, 6,
+                 &(lar_attention_param){
+                     .scale = 0.3f, .softcap = s->cap, .window = s->window, .n_head_kv = s->kv});
     lar_keep(y);
     if (lar_plan(g, 2, &e) != LAR_OK)
         fail_msg("%s", e.msg);
@@ -308,9 +324,11 @@ static void test_attention(void **state)
 {
     (void)state;
     static const shape shapes[] = {
-        {64, 64, 4, 2, 1, 0, 0, 0},     {64, 64, 4, 2, 1, 200, 0, 0},  {64, 64, 9, 3, 40, 100, 0, 0},
-        {20, 36, 2, 1, 33, 63, 0, 0},   {256, 256, 4, 1, 3, 130, 0, 0}, {64, 64, 4, 4, 70, 60, 10, 0},
-        {64, 64, 4, 2, 2, 300, 64, 0},  {32, 32, 4, 2, 20, 90, 65, 5},  {16, 80, 2, 2, 17, 0, 1, 0},
+        {64, 64, 4, 2, 1, 0, 0, 0},     {64, 64, 4, 2, 1, 200, 0, 0},
+        {64, 64, 9, 3, 40, 100, 0, 0},  {20, 36, 2, 1, 33, 63, 0, 0},
+        {256, 256, 4, 1, 3, 130, 0, 0}, {64, 64, 4, 4, 70, 60, 10, 0},
+        {64, 64, 4, 2, 2, 300, 64, 0},  {32, 32, 4, 2, 20, 90, 65, 5},
+        {16, 80, 2, 2, 17, 0, 1, 0},
     };
     for (size_t i = 0; i < LAR_LEN(shapes); i++)
         check_attention(&shapes[i]);
@@ -319,8 +337,9 @@ static void test_attention(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variants),   cmocka_unit_test(test_gradients), cmocka_unit_test(test_no_gradient),
-        cmocka_unit_test(test_bad_shapes), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_variants),    cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_no_gradient), cmocka_unit_test(test_bad_shapes),
+        cmocka_unit_test(test_attention),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }

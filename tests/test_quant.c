@@ -335,6 +335,7 @@ static void check_acts(const lar_acts *a, int c0, int c1)
             }
             assert_int_equal(sum[0], a->s[2 * at]);
             assert_int_equal(sum[1], a->s[2 * at + 1]);
+            assert_true(a->sum[at] == (float)(sum[0] + sum[1]));
         }
 }
 

@@ -74,6 +74,8 @@ static void compare(simd_case_fn *fn, const char *name)
             if (memcmp(want.i[i], got.i[i], sizeof want.i[i]))
                 fail_msg("%s: integer result %d differs", name, i);
         assert_memory_equal(want.half, got.half, sizeof want.half);
+        assert_memory_equal(want.bytes, got.bytes, sizeof want.bytes);
+        assert_int_equal(want.isum, got.isum);
         assert_true(same(&want.sum, &got.sum, 1));
         assert_true(same(&want.max, &got.max, 1));
         assert_true(same(&want.dot, &got.dot, 1));

@@ -220,13 +220,13 @@ typedef struct cli_client {
     lar_runtime *rt;
     lar_model *m;
     lar_session *s;
-    char *path; /* of the model */
+    char *path;       /* of the model */
     json_t *settings; /* the model's own defaults: an object of generate's fields, or NULL */
 } cli_client;
 enum cli_need { CLI_NEED_RUNTIME, CLI_NEED_VOCAB, CLI_NEED_MODEL, CLI_NEED_SESSION };
 /* By the common flags. `model` NULL: --model, else the default one. */
-/* What MODEL.json beside MODEL.gguf says, for fields that no flag sets. `system` is left out where the
- * conversation has a system message already. */
+/* What MODEL.json beside MODEL.gguf says, for fields that no flag sets. `system` is left out where
+ * the conversation has a system message already. */
 lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_system, lar_err *e);
 lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
                            lar_err *e);

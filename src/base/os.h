@@ -21,14 +21,14 @@ void lar_map_prefetch(const lar_map *m, size_t off, size_t n);
 typedef struct lar_file lar_file;
 lar_status lar_file_create(const char *path, lar_file **out, lar_err *e);
 lar_status lar_file_write(lar_file *f, const void *p, size_t n, lar_err *e);
-lar_status lar_file_commit(lar_file *f, lar_err *e);    /* ends f in either case */
-void lar_file_abort(lar_file *f);                       /* removes what was written; NULL is allowed */
+lar_status lar_file_commit(lar_file *f, lar_err *e); /* ends f in either case */
+void lar_file_abort(lar_file *f);                    /* removes what was written; NULL is allowed */
 
-double lar_clock(void);                                 /* monotonic seconds */
-size_t lar_peak_rss(void);                              /* bytes; 0 if unknown */
+double lar_clock(void);    /* monotonic seconds */
+size_t lar_peak_rss(void); /* bytes; 0 if unknown */
 size_t lar_ram_total(void);
 size_t lar_ram_available(void);
-int lar_cpu_count(void);                                /* physical cores that this process may use */
+int lar_cpu_count(void); /* physical cores that this process may use */
 const char *lar_getenv(const char *name);
 
 #endif

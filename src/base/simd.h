@@ -22,6 +22,7 @@
  *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1 vi_sra24
  *   vi_rows4(p, stride)          4 bytes of each of 16 rows
  *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
+ *   vi_store_s8(p, a)            lanes within -128..127 as 16 bytes      vi_hsum(a): the sum of the lanes
  *   vf_from_f16_low(a)           the F16 in the low half of each lane
  *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
  *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x| <= 127.

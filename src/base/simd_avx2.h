@@ -182,6 +182,19 @@ static inline void vi_store(int32_t *p, vi x)
     _mm256_storeu_si256(q, x.a);
     _mm256_storeu_si256(q + 1, x.b);
 }
+static inline void vi_store_s8(int8_t *p, vi x)
+{
+    __m256i h = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    _mm_storeu_si128((__m128i *)(void *)p, b);
+}
+static inline int32_t vi_hsum(vi x)
+{
+    __m256i b = _mm256_add_epi32(x.a, x.b);
+    __m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+    c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1)));
+}
 static inline vi vi_set1(int32_t x)
 {
     return (vi){_mm256_set1_epi32(x), _mm256_set1_epi32(x)};

@@ -153,6 +153,14 @@ static inline void vi_store(int32_t *p, vi a)
 {
     _mm512_storeu_si512(p, a);
 }
+static inline void vi_store_s8(int8_t *p, vi a)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a));
+}
+static inline int32_t vi_hsum(vi a)
+{
+    return _mm512_reduce_add_epi32(a);
+}
 static inline vi vi_set1(int32_t x)
 {
     return _mm512_set1_epi32(x);

@@ -185,6 +185,18 @@ static inline void vi_store(int32_t *p, vi a)
 {
     memcpy(p, a.v, sizeof a.v);
 }
+static inline void vi_store_s8(int8_t *p, vi a)
+{
+    for (int i = 0; i < 16; i++)
+        p[i] = (int8_t)a.v[i];
+}
+static inline int32_t vi_hsum(vi a)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < 16; i++)
+        sum += (uint32_t)a.v[i];
+    return (int32_t)sum;
+}
 static inline vi vi_set1(int32_t x)
 {
     LAR_ILANES_(x);

@@ -170,6 +170,17 @@ static inline void vi_store(int32_t *p, vi x)
     for (int i = 0; i < 4; i++)
         vst1q_s32(p + 4 * i, x.v[i]);
 }
+static inline void vi_store_s8(int8_t *p, vi x)
+{
+    for (int i = 0; i < 2; i++) {
+        int16x8_t h = vcombine_s16(vmovn_s32(x.v[2 * i]), vmovn_s32(x.v[2 * i + 1]));
+        vst1_s8(p + 8 * i, vmovn_s16(h));
+    }
+}
+static inline int32_t vi_hsum(vi x)
+{
+    return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));
+}
 static inline vi vi_set1(int32_t x)
 {
     int32x4_t q = vdupq_n_s32(x);

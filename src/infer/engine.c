@@ -11,16 +11,20 @@ static lar_status make_cache(lar_engine *en, lar_err *e)
     size_t kb, vb, total;
     lar_net_kv_dims(net, 0, en->n_pages, kd, vd);
     if (kd[0] % type->block || vd[0] % type->block)
-        return lar_fail(e, LAR_EUNSUPPORTED, "KV type %s needs heads of a multiple of %u, this model has %lld", type->name,
-                        type->block, (long long)kd[0]);
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "KV type %s needs heads of a multiple of %u, this model has %lld",
+                        type->name, type->block, (long long)kd[0]);
     if (!lar_size_mul(lar_row_bytes(type, kd[0]) * LAR_PAGE, (size_t)kd[2] * (size_t)kd[3], &kb) ||
         !lar_size_mul(lar_row_bytes(type, vd[0]) * LAR_PAGE, (size_t)vd[2] * (size_t)vd[3], &vb) ||
         !lar_size_add(kb, vb, &total) || !lar_size_mul(total, (size_t)n_layer, &total))
-        return lar_fail(e, LAR_EARG, "a context of %d tokens is too large for this machine's address space", en->opts.ctx);
+        return lar_fail(e, LAR_EARG,
+                        "a context of %d tokens is too large for this machine's address space",
+                        en->opts.ctx);
     en->kv_bytes = total;
     if (!lar_size_add(total, 64, &total) || !(en->kv_mem = lar_alloc(total)))
-        return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB of KV cache for a context of %d tokens", en->kv_bytes >> 20,
-                        en->opts.ctx);
+        return lar_fail(e, LAR_ENOMEM,
+                        "out of memory: %zu MiB of KV cache for a context of %d tokens",
+                        en->kv_bytes >> 20, en->opts.ctx);
     char *p = (char *)(((uintptr_t)en->kv_mem + 63) & ~(uintptr_t)63);
     lar_graph *g = lar_graph_new(en->arena);
     en->k = lar_arena_array(en->arena, (size_t)n_layer, sizeof(lar_tensor *));
@@ -45,8 +49,8 @@ static lar_status check_options(const lar_engine_options *o, lar_err *e)
     return LAR_OK;
 }
 
-lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool, const lar_engine_options *opts,
-                          lar_engine **out, lar_err *e)
+lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool,
+                          const lar_engine_options *opts, lar_engine **out, lar_err *e)
 {
     LAR_TRY(check_options(opts, e));
     lar_engine *en = lar_alloc(sizeof *en);
@@ -65,7 +69,8 @@ lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool
     en->seqs = lar_alloc_array((size_t)opts->max_seqs, sizeof *en->seqs);
     en->shape[0].arena = lar_arena_new();
     en->shape[1].arena = lar_arena_new();
-    if (!en->arena || !en->free_page || !en->refs || !en->seqs || !en->shape[0].arena || !en->shape[1].arena)
+    if (!en->arena || !en->free_page || !en->refs || !en->seqs || !en->shape[0].arena ||
+        !en->shape[1].arena)
         lar_fail(e, LAR_ENOMEM, "engine: out of memory");
     else
         s = make_cache(en, e);
@@ -150,7 +155,8 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
     if (g->work_bytes > en->work_bytes) {
         void *p = lar_alloc_aligned(g->work_bytes);
         if (!p)
-            return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB for a step of %d tokens", g->work_bytes >> 20, n_tokens);
+            return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB for a step of %d tokens",
+                            g->work_bytes >> 20, n_tokens);
         lar_free_aligned(en->work);
         en->work = p;
         en->work_bytes = g->work_bytes;
@@ -170,11 +176,13 @@ static lar_status check_part(const lar_engine *en, const lar_step *p, lar_err *e
     if (p->n < 1)
         return lar_fail(e, LAR_EARG, "step: a part of %d tokens", p->n);
     if (p->n > en->opts.ctx - p->seq->n)
-        return lar_fail(e, LAR_EFULL, "the context is full: %d tokens held, %d more wanted, %d in all", p->seq->n, p->n,
-                        en->opts.ctx);
+        return lar_fail(e, LAR_EFULL,
+                        "the context is full: %d tokens held, %d more wanted, %d in all", p->seq->n,
+                        p->n, en->opts.ctx);
     for (int i = 0; i < p->n; i++)
         if (p->tokens[i] < 0 || p->tokens[i] >= n_vocab)
-            return lar_fail(e, LAR_EARG, "token %d at %d, want 0 to %d", p->tokens[i], i, n_vocab - 1);
+            return lar_fail(e, LAR_EARG, "token %d at %d, want 0 to %d", p->tokens[i], i,
+                            n_vocab - 1);
     return LAR_OK;
 }
 
@@ -185,8 +193,9 @@ static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err 
     for (int i = 0; i < n_parts; i++)
         need += lar__seq_pages_needed(parts[i].seq, parts[i].n);
     if (need > en->n_free)
-        return lar_fail(e, LAR_EFULL, "the context is full: %d pages of %d tokens wanted, %d free of %d", need, LAR_PAGE,
-                        en->n_free, en->n_pages);
+        return lar_fail(e, LAR_EFULL,
+                        "the context is full: %d pages of %d tokens wanted, %d free of %d", need,
+                        LAR_PAGE, en->n_free, en->n_pages);
     for (int i = 0; i < n_parts; i++)
         LAR_TRY(lar__seq_reserve(parts[i].seq, parts[i].n, e));
     return LAR_OK;
@@ -194,7 +203,8 @@ static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err 
 
 static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
 {
-    int32_t *ids = s->in.ids->data, *pos = s->in.pos->data, *cell = s->in.cell->data, *slot = s->in.slot->data;
+    int32_t *ids = s->in.ids->data, *pos = s->in.pos->data, *cell = s->in.cell->data,
+            *slot = s->in.slot->data;
     int32_t *out = s->in.out_rows->data;
     for (int i = 0, t = 0, o = 0; i < n_parts; i++) {
         const lar_seq *q = parts[i].seq;
@@ -215,7 +225,8 @@ static lar_status check_logits(const float *p, size_t n, lar_err *e)
 {
     for (size_t i = 0; i < n; i++)
         if (p[i] - p[i] != 0) /* an infinity or a NaN */
-            return lar_fail(e, LAR_ENUMERIC, "a logit is %g, not a number: the weights are damaged", (double)p[i]);
+            return lar_fail(e, LAR_ENUMERIC, "a logit is %g, not a number: the weights are damaged",
+                            (double)p[i]);
     return LAR_OK;
 }
 

@@ -1,9 +1,11 @@
 /*
- * engine.h - sequences, their KV pages, and the scheduler that merges whatever is due into one step.
+ * engine.h - sequences, their KV pages, and the scheduler that merges whatever is due into one
+ * step.
  *
- * Everything that is evaluated goes through lar_engine_step: a single chat, a server's many requests and a
- * benchmark take the same path. What a token's logits are does not depend on what else is in the step, on how
- * a prompt was cut into steps, nor on threads or instruction set (docs/NUMERICS.md).
+ * Everything that is evaluated goes through lar_engine_step: a single chat, a server's many
+ * requests and a benchmark take the same path. What a token's logits are does not depend on what
+ * else is in the step, on how a prompt was cut into steps, nor on threads or instruction set
+ * (docs/NUMERICS.md).
  *
  * One thread at a time per engine. The net must outlive it.
  */
@@ -20,16 +22,16 @@ typedef struct lar_engine lar_engine;
 typedef struct lar_seq lar_seq;
 
 typedef struct lar_engine_options {
-    int ctx;                     /* tokens of all sequences together (rounded up to whole pages) */
-    int batch;                   /* tokens in one step at most */
-    int max_seqs;                /* sequences alive at once */
-    const lar_dtype *kv_type;    /* f32, f16, q8_0 */
+    int ctx;                  /* tokens of all sequences together (rounded up to whole pages) */
+    int batch;                /* tokens in one step at most */
+    int max_seqs;             /* sequences alive at once */
+    const lar_dtype *kv_type; /* f32, f16, q8_0 */
 } lar_engine_options;
 
 lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool,
                           const lar_engine_options *opts, lar_engine **out, lar_err *e);
 void lar_engine_free(lar_engine *en);
-int lar_engine_ctx(const lar_engine *en);       /* in effect */
+int lar_engine_ctx(const lar_engine *en); /* in effect */
 int lar_engine_batch(const lar_engine *en);
 size_t lar_engine_kv_bytes(const lar_engine *en);
 size_t lar_engine_work_bytes(const lar_engine *en);
@@ -40,9 +42,9 @@ lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e);
 void lar_seq_free(lar_seq *s);
 int lar_seq_length(const lar_seq *s);
 const int32_t *lar_seq_tokens(const lar_seq *s);
-void lar_seq_truncate(lar_seq *s, int length);  /* forget what comes after */
-/* Share the first `length` tokens of `from` without computing them again (pages are counted references;
- * a page that is not whole is copied when written). `s` must be empty. */
+void lar_seq_truncate(lar_seq *s, int length); /* forget what comes after */
+/* Share the first `length` tokens of `from` without computing them again (pages are counted
+ * references; a page that is not whole is copied when written). `s` must be empty. */
 lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e);
 
 /* One sequence's part of a step: evaluate tokens[0..n) after what the sequence holds. */
@@ -50,16 +52,17 @@ typedef struct lar_step {
     lar_seq *seq;
     const int32_t *tokens;
     int n;
-    bool all_logits;    /* of every token, else of the last one only */
-    float *logits;      /* out: borrowed until the next step; n_vocab floats per wanted token */
+    bool all_logits; /* of every token, else of the last one only */
+    float *logits;   /* out: borrowed until the next step; n_vocab floats per wanted token */
 } lar_step;
 
-/* Evaluate all parts (their tokens together at most lar_engine_batch) in one go. LAR_EFULL when the context
- * does not suffice; nothing has changed then. LAR_ENUMERIC for a NaN logit. Allocates nothing once a step of
- * the same shape has run. */
+/* Evaluate all parts (their tokens together at most lar_engine_batch) in one go. LAR_EFULL when the
+ * context does not suffice; nothing has changed then. LAR_ENUMERIC for a NaN logit. Allocates
+ * nothing once a step of the same shape has run. */
 lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err *e);
 
-/* Write and read a sequence's tokens and KV: the file says for which model, numerics and KV type it is good. */
+/* Write and read a sequence's tokens and KV: the file says for which model, numerics and KV type it
+ * is good. */
 lar_status lar_seq_save(const lar_seq *s, const char *path, lar_err *e);
 lar_status lar_seq_load(lar_seq *s, const char *path, lar_err *e);
 

@@ -18,14 +18,14 @@ struct lar_engine {
     lar_pool *pool;
     lar_engine_options opts;
     int n_pages, n_free;
-    int32_t *free_page;          /* a stack */
-    int32_t *refs;               /* per page */
-    lar_seq **seqs;              /* [max_seqs], NULL where free */
-    lar_tensor **k, **v;         /* per layer; leaves over kv_mem */
+    int32_t *free_page;  /* a stack */
+    int32_t *refs;       /* per page */
+    lar_seq **seqs;      /* [max_seqs], NULL where free */
+    lar_tensor **k, **v; /* per layer; leaves over kv_mem */
     lar_arena *arena;
     void *kv_mem;
     size_t kv_bytes;
-    lar__shape shape[2];         /* of single-token steps, and of the last other */
+    lar__shape shape[2]; /* of single-token steps, and of the last other */
     void *work;
     size_t work_bytes;
 };
@@ -33,11 +33,12 @@ struct lar_engine {
 struct lar_seq {
     lar_engine *en;
     int slot, n, n_pages;
-    int32_t *tokens;             /* [ctx] */
-    int32_t *page;               /* [n_pages of the engine] */
+    int32_t *tokens; /* [ctx] */
+    int32_t *page;   /* [n_pages of the engine] */
 };
 
-lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e);   /* pages for n more tokens, written alone */
+lar_status lar__seq_reserve(lar_seq *s, int n,
+                            lar_err *e); /* pages for n more tokens, written alone */
 int lar__seq_pages_needed(const lar_seq *s, int n);
 
 #endif

@@ -1,4 +1,5 @@
-/* sampler.c - see sampler.h. Probabilities are in double; nothing here depends on libm or on threads. */
+/* sampler.c - see sampler.h. Probabilities are in double; nothing here depends on libm or on
+ * threads. */
 #include "infer/sampler.h"
 #include "base/math.h"
 #include <float.h>
@@ -14,22 +15,32 @@ typedef struct cand {
 struct lar_sampler {
     lar_sampler_params p;
     size_t n_vocab;
-    float *x;                /* the logits as changed */
-    cand *c, *tmp;           /* candidates, best first once sorted */
+    float *x;      /* the logits as changed */
+    cand *c, *tmp; /* candidates, best first once sorted */
     size_t n;
-    int32_t *count;          /* per token, all 0 between picks; also DRY's longest match */
-    int32_t *z;              /* DRY: matches, one per token looked back */
+    int32_t *count; /* per token, all 0 between picks; also DRY's longest match */
+    int32_t *z;     /* DRY: matches, one per token looked back */
     size_t z_cap;
-    bool *breaker;           /* per token */
+    bool *breaker; /* per token */
     lar_logit_bias *bias;
-    double mu;               /* mirostat */
+    double mu; /* mirostat */
 };
 
 void lar_sampler_defaults(lar_sampler_params *p)
 {
-    *p = (lar_sampler_params){.temp = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1,
-                              .repeat_penalty = 1, .repeat_last_n = 64, .dry_base = 1.75f, .dry_allowed_length = 2,
-                              .dry_last_n = -1, .xtc_threshold = 0.1f, .mirostat_tau = 5, .mirostat_eta = 0.1f};
+    *p = (lar_sampler_params){.temp = 0.8f,
+                              .top_k = 40,
+                              .top_p = 0.95f,
+                              .min_p = 0.05f,
+                              .typical_p = 1,
+                              .repeat_penalty = 1,
+                              .repeat_last_n = 64,
+                              .dry_base = 1.75f,
+                              .dry_allowed_length = 2,
+                              .dry_last_n = -1,
+                              .xtc_threshold = 0.1f,
+                              .mirostat_tau = 5,
+                              .mirostat_eta = 0.1f};
 }
 
 static bool take_memory(lar_sampler *s)
@@ -44,14 +55,16 @@ static bool take_memory(lar_sampler *s)
     return s->x && s->c && s->tmp && s->count && s->breaker && s->bias;
 }
 
-lar_status lar_sampler_new(const lar_sampler_params *p, size_t n_vocab, lar_sampler **out, lar_err *e)
+lar_status lar_sampler_new(const lar_sampler_params *p, size_t n_vocab, lar_sampler **out,
+                           lar_err *e)
 {
     if (!n_vocab)
         return lar_fail(e, LAR_EARG, "sampler: a vocabulary of 0 tokens");
     for (size_t i = 0; i < p->n_bias; i++)
         if (!(p->bias[i].bias < INFINITY))
-            return lar_fail(e, LAR_EARG, "sampler: the bias of token %d is %g, want a number or -inf", p->bias[i].id,
-                            (double)p->bias[i].bias);
+            return lar_fail(e, LAR_EARG,
+                            "sampler: the bias of token %d is %g, want a number or -inf",
+                            p->bias[i].id, (double)p->bias[i].bias);
     lar_sampler *s = lar_alloc(sizeof *s);
     if (!s)
         return lar_fail(e, LAR_ENOMEM, "sampler: out of memory");
@@ -120,8 +133,8 @@ static void penalties(lar_sampler *s, const int32_t *h, size_t n)
     }
 }
 
-/* z[i]: how many tokens before and including h[i] equal the tokens at the end of h, at most `most`. The Z
- * algorithm on the reversed history: linear in k. */
+/* z[i]: how many tokens before and including h[i] equal the tokens at the end of h, at most `most`.
+ * The Z algorithm on the reversed history: linear in k. */
 static void suffix_matches(const int32_t *h, size_t n, size_t k, size_t most, int32_t *z)
 {
 #define REV(i) h[n - 1 - (i)]
@@ -162,7 +175,8 @@ static lar_status dry(lar_sampler *s, const int32_t *h, size_t n, lar_err *e)
         const int32_t next = h[n - i], len = s->count[next];
         if (!len)
             continue;
-        const double grow = lar_exp(LAR_MIN(80.0, lar_ln((double)p->dry_base) * (len - p->dry_allowed_length)));
+        const double grow =
+            lar_exp(LAR_MIN(80.0, lar_ln((double)p->dry_base) * (len - p->dry_allowed_length)));
         s->x[next] -= (float)((double)p->dry_multiplier * grow);
         s->count[next] = 0;
     }
@@ -209,7 +223,8 @@ static bool before(const cand *a, const cand *b)
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-/* Candidates best first; with top-k only the k best, kept in a sorted list while the vocabulary goes by. */
+/* Candidates best first; with top-k only the k best, kept in a sorted list while the vocabulary
+ * goes by. */
 static void gather(lar_sampler *s, size_t k)
 {
     const float *x = s->x;
@@ -242,7 +257,8 @@ static void softmax(lar_sampler *s, double temp)
         s->c[i].p /= sum;
 }
 
-/* Keep the tokens whose surprise is nearest to the entropy until they reach p; their order by logit stays. */
+/* Keep the tokens whose surprise is nearest to the entropy until they reach p; their order by logit
+ * stays. */
 static void typical(lar_sampler *s, double p)
 {
     double entropy = 0, sum = 0;
@@ -250,7 +266,8 @@ static void typical(lar_sampler *s, double p)
     softmax(s, 1);
     for (size_t i = 0; i < s->n; i++)
         entropy -= s->c[i].p > 0 ? s->c[i].p * lar_ln(s->c[i].p) : 0;
-    for (size_t i = 0; i < s->n; i++) { /* sort key in the logit's place; the id finds the logit again */
+    for (size_t i = 0; i < s->n;
+         i++) { /* sort key in the logit's place; the id finds the logit again */
         const double d = s->c[i].p > 0 ? -lar_ln(s->c[i].p) - entropy : 1e30;
         s->c[i].logit = (float)-(d < 0 ? -d : d);
     }
@@ -309,7 +326,8 @@ static size_t draw(const lar_sampler *s, uint64_t position)
     return s->n - 1;
 }
 
-/* Version 1: the exponent of Zipf's law from the 100 best, and from it how many to keep for the wanted surprise. */
+/* Version 1: the exponent of Zipf's law from the 100 best, and from it how many to keep for the
+ * wanted surprise. */
 static size_t mirostat1_keep(const lar_sampler *s)
 {
     double st_bt = 0, st_sq = 0;
@@ -370,14 +388,17 @@ static size_t sample(lar_sampler *s, uint64_t position)
     return draw(s, position);
 }
 
-static lar_status prepare(lar_sampler *s, const float *logits, const int32_t *h, size_t n, lar_err *e)
+static lar_status prepare(lar_sampler *s, const float *logits, const int32_t *h, size_t n,
+                          lar_err *e)
 {
     for (size_t i = 0; i < s->n_vocab; i++)
         if (!(logits[i] < INFINITY))
-            return lar_fail(e, LAR_ENUMERIC, "logit %zu is %g, want a number or -inf", i, (double)logits[i]);
+            return lar_fail(e, LAR_ENUMERIC, "logit %zu is %g, want a number or -inf", i,
+                            (double)logits[i]);
     for (size_t i = 0; i < n; i++)
         if (h[i] < 0 || (size_t)h[i] >= s->n_vocab)
-            return lar_fail(e, LAR_EARG, "sampler: token %d in the history, want 0 to %zu", h[i], s->n_vocab - 1);
+            return lar_fail(e, LAR_EARG, "sampler: token %d in the history, want 0 to %zu", h[i],
+                            s->n_vocab - 1);
     memcpy(s->x, logits, s->n_vocab * sizeof *s->x);
     for (size_t i = 0; i < s->p.n_bias; i++)
         if (s->bias[i].id >= 0 && (size_t)s->bias[i].id < s->n_vocab)
@@ -386,8 +407,9 @@ static lar_status prepare(lar_sampler *s, const float *logits, const int32_t *h,
     return dry(s, h, n, e);
 }
 
-lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *history, size_t n_history,
-                            uint64_t position, const lar_token_filter *filter, int32_t *out, lar_err *e)
+lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *history,
+                            size_t n_history, uint64_t position, const lar_token_filter *filter,
+                            int32_t *out, lar_err *e)
 {
     LAR_TRY(prepare(s, logits, history, n_history, e));
     if (filter && !filter->apply(filter->state, s->x, s->n_vocab))

@@ -69,7 +69,8 @@ void lar_seq_truncate(lar_seq *s, int length)
     drop_pages(s, pages_of(length));
 }
 
-/* The last page when it is not whole and another sequence sees it too: it must be copied to be written. */
+/* The last page when it is not whole and another sequence sees it too: it must be copied to be
+ * written. */
 static bool must_copy_last(const lar_seq *s)
 {
     return s->n % LAR_PAGE && s->en->refs[s->page[s->n / LAR_PAGE]] > 1;
@@ -116,7 +117,8 @@ lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
 lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e)
 {
     if (s->en != from->en || s->n || length < 0 || length > from->n)
-        return lar_fail(e, LAR_EARG, "share: %d of %d tokens into a sequence of %d", length, from->n, s->n);
+        return lar_fail(e, LAR_EARG, "share: %d of %d tokens into a sequence of %d", length,
+                        from->n, s->n);
     drop_pages(s, 0);
     for (int i = 0; i < pages_of(length); i++) {
         s->page[s->n_pages++] = from->page[i];

@@ -1,6 +1,7 @@
 /*
- * seq_file.c - a sequence in a file: header, tokens, then K and V page by page and layer by layer as they lie in
- * memory, then a checksum. Good only for the same model, numerics version and KV type, which the header names.
+ * seq_file.c - a sequence in a file: header, tokens, then K and V page by page and layer by layer
+ * as they lie in memory, then a checksum. Good only for the same model, numerics version and KV
+ * type, which the header names.
  */
 #include "base/os.h"
 #include "infer/part.h"
@@ -68,11 +69,13 @@ static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
         pack(b, (uint32_t)s->tokens[i], 4);
         LAR_TRY(put(w, b, 4, e));
     }
-    for (int i = 0; i < (s->n + LAR_PAGE - 1) / LAR_PAGE; i++) /* a failed step may have left more pages */
+    for (int i = 0; i < (s->n + LAR_PAGE - 1) / LAR_PAGE;
+         i++) /* a failed step may have left more pages */
         for (int l = 0; l < en->net->dec.n_layer; l++) {
             const lar_tensor *c[2] = {en->k[l], en->v[l]};
             for (int j = 0; j < 2; j++)
-                LAR_TRY(put(w, (const char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], c[j]->stride[3], e));
+                LAR_TRY(put(w, (const char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3],
+                            c[j]->stride[3], e));
         }
     pack(buf, w->sum, 8);
     return lar_file_write(w->f, buf, 8, e);
@@ -90,29 +93,32 @@ lar_status lar_seq_save(const lar_seq *s, const char *path, lar_err *e)
     return lar_file_commit(w.f, e);
 }
 
-static lar_status check_header(const lar_seq *s, const char *path, const lar_map *m, size_t *n_tokens, lar_err *e)
+static lar_status check_header(const lar_seq *s, const char *path, const lar_map *m,
+                               size_t *n_tokens, lar_err *e)
 {
     const header want = header_of(s);
     if (m->size < HEADER || memcmp(m->data, magic, 8) != 0)
         return lar_fail(e, LAR_EFORMAT, "%s is not a saved session", path);
-    const uint64_t id = lar_u64(m->data + 8), n = lar_u64(m->data + 16), bytes = lar_u64(m->data + 24);
+    const uint64_t id = lar_u64(m->data + 8), n = lar_u64(m->data + 16),
+                   bytes = lar_u64(m->data + 24);
     const uint32_t numerics = lar_u32(m->data + 32), type = lar_u32(m->data + 36);
     if (id != want.identity || lar_u32(m->data + 44) != want.n_layer)
         return lar_fail(e, LAR_EARG, "%s was saved with another model", path);
     if (numerics != want.numerics || lar_u32(m->data + 40) != want.page)
-        return lar_fail(e, LAR_EARG, "%s has numerics version %u, want %u", path, numerics, want.numerics);
+        return lar_fail(e, LAR_EARG, "%s has numerics version %u, want %u", path, numerics,
+                        want.numerics);
     if (type != want.kv_type || bytes != want.page_bytes) {
         const lar_dtype *t = lar_dtype_by_id(type);
-        return lar_fail(e, LAR_EARG, "%s has a KV cache of type %s, this session's is %s", path, t ? t->name : "unknown",
-                        s->en->opts.kv_type->name);
+        return lar_fail(e, LAR_EARG, "%s has a KV cache of type %s, this session's is %s", path,
+                        t ? t->name : "unknown", s->en->opts.kv_type->name);
     }
     if (n > (uint64_t)s->en->opts.ctx)
-        return lar_fail(e, LAR_EFULL, "%s holds %llu tokens, this session's context is %d", path, (unsigned long long)n,
-                        s->en->opts.ctx);
+        return lar_fail(e, LAR_EFULL, "%s holds %llu tokens, this session's context is %d", path,
+                        (unsigned long long)n, s->en->opts.ctx);
     const uint64_t pages = (n + LAR_PAGE - 1) / LAR_PAGE;
     if (m->size != HEADER + 4 * n + pages * bytes * want.n_layer + 8)
-        return lar_fail(e, LAR_EFORMAT, "%s is truncated or too long: %zu bytes for %llu tokens", path, m->size,
-                        (unsigned long long)n);
+        return lar_fail(e, LAR_EFORMAT, "%s is truncated or too long: %zu bytes for %llu tokens",
+                        path, m->size, (unsigned long long)n);
     *n_tokens = (size_t)n;
     return LAR_OK;
 }
@@ -144,8 +150,8 @@ static lar_status load(lar_seq *s, const char *path, const lar_map *m, lar_err *
     const uint8_t *p = m->data + HEADER;
     for (size_t i = 0; i < n; i++)
         if (lar_u32(p + 4 * i) >= en->net->hp.n_vocab)
-            return lar_fail(e, LAR_EFORMAT, "%s: token %u at %zu, want below %u", path, lar_u32(p + 4 * i), i,
-                            en->net->hp.n_vocab);
+            return lar_fail(e, LAR_EFORMAT, "%s: token %u at %zu, want below %u", path,
+                            lar_u32(p + 4 * i), i, en->net->hp.n_vocab);
     lar_seq_truncate(s, 0);
     LAR_TRY(lar__seq_reserve(s, (int)n, e));
     for (size_t i = 0; i < n; i++, p += 4)
@@ -154,7 +160,8 @@ static lar_status load(lar_seq *s, const char *path, const lar_map *m, lar_err *
         for (int l = 0; l < en->net->dec.n_layer; l++) {
             lar_tensor *c[2] = {en->k[l], en->v[l]};
             for (int j = 0; j < 2; j++) {
-                memcpy((char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], p, c[j]->stride[3]);
+                memcpy((char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], p,
+                       c[j]->stride[3]);
                 p += c[j]->stride[3];
             }
         }

@@ -1,24 +1,30 @@
 /*
- * bind.c - weights by one table: name pattern, symbolic shape, when it must or may be there. Tensors stay where
- * the file has them.
+ * bind.c - weights by one table: name pattern, symbolic shape, when it must or may be there.
+ * Tensors stay where the file has them.
  */
 #include "models/net.h"
 #include <stdio.h>
 #include <string.h>
 
 /* Shapes are spelt with a letter per dimension:
- * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head * head_dim_v,
- * f n_ff, h head_dim_k, r n_rot / 2, V n_vocab */
+ * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
+ * head_dim_v, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab */
 typedef struct row {
     const char *name;
-    size_t offset;            /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
+    size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
     const char *shape;
-    unsigned bit;             /* 0: always; else required or allowed as the spec says of this LAR_DEC_ bit */
-    bool plain;               /* must be F32: read directly by ops */
+    unsigned bit; /* 0: always; else required or allowed as the spec says of this LAR_DEC_ bit */
+    bool plain;   /* must be F32: read directly by ops */
 } row;
 
-#define NET(name, field, shape, bit, plain) {name, offsetof(lar_decoder, field), shape, bit, plain}
-#define LAY(name, field, shape, bit, plain) {"blk.%d." name, offsetof(lar_decoder_layer, field), shape, bit, plain}
+#define NET(name, field, shape, bit, plain)                                                        \
+    {                                                                                              \
+        name, offsetof(lar_decoder, field), shape, bit, plain                                      \
+    }
+#define LAY(name, field, shape, bit, plain)                                                        \
+    {                                                                                              \
+        "blk.%d." name, offsetof(lar_decoder_layer, field), shape, bit, plain                      \
+    }
 static const row net_rows[] = {
     NET("token_embd.weight", tok_embd, "eV", 0, false),
     NET("output_norm.weight", out_norm, "e", 0, true),
@@ -51,15 +57,24 @@ static const row rope_freqs_row = {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FRE
 static int64_t symbol(const lar_hparams *hp, char c)
 {
     switch (c) {
-    case 'e': return hp->n_embd;
-    case 'q': return (int64_t)hp->n_head * hp->head_dim_k;
-    case 'k': return (int64_t)hp->n_head_kv * hp->head_dim_k;
-    case 'v': return (int64_t)hp->n_head_kv * hp->head_dim_v;
-    case 'o': return (int64_t)hp->n_head * hp->head_dim_v;
-    case 'f': return hp->n_ff;
-    case 'h': return hp->head_dim_k;
-    case 'r': return hp->n_rot / 2;
-    case 'V': return hp->n_vocab;
+    case 'e':
+        return hp->n_embd;
+    case 'q':
+        return (int64_t)hp->n_head * hp->head_dim_k;
+    case 'k':
+        return (int64_t)hp->n_head_kv * hp->head_dim_k;
+    case 'v':
+        return (int64_t)hp->n_head_kv * hp->head_dim_v;
+    case 'o':
+        return (int64_t)hp->n_head * hp->head_dim_v;
+    case 'f':
+        return hp->n_ff;
+    case 'h':
+        return hp->head_dim_k;
+    case 'r':
+        return hp->n_rot / 2;
+    case 'V':
+        return hp->n_vocab;
     }
     return 0;
 }
@@ -79,28 +94,29 @@ static lar_status check_type(const lar_gguf_tensor *t, const char *name, bool pl
     for (int i = 0; i < LAR_N_DTYPES; i++)
         if (has_kernels[i])
             lar_buf_printf(&known, " %s", lar_dtypes[i].name);
-    lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s has no kernels yet, want one of:%s", name, t->type->name,
-             known.p ? known.p : "");
+    lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s has no kernels yet, want one of:%s", name,
+             t->type->name, known.p ? known.p : "");
     lar_buf_free(&known);
     return LAR_EUNSUPPORTED;
 }
 
-static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const char *name, const char *shape,
-                              lar_err *e)
+static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const char *name,
+                              const char *shape, lar_err *e)
 {
     int64_t want[LAR_MAX_DIM] = {1, 1, 1, 1};
     for (int i = 0; shape[i]; i++)
         want[i] = symbol(&n->hp, shape[i]);
     if (memcmp(want, t->dim, sizeof want) == 0)
         return LAR_OK;
-    return lar_fail(e, LAR_EFORMAT, "%s: shape [%lld,%lld,%lld,%lld], want [%lld,%lld,%lld,%lld]", name,
-                    (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2], (long long)t->dim[3],
-                    (long long)want[0], (long long)want[1], (long long)want[2], (long long)want[3]);
+    return lar_fail(e, LAR_EFORMAT, "%s: shape [%lld,%lld,%lld,%lld], want [%lld,%lld,%lld,%lld]",
+                    name, (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2],
+                    (long long)t->dim[3], (long long)want[0], (long long)want[1],
+                    (long long)want[2], (long long)want[3]);
 }
 
 /* The tensor of one row, or NULL where it may be missing. */
-static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out, int *bound,
-                           lar_err *e)
+static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out,
+                           int *bound, lar_err *e)
 {
     const lar_decoder_spec *spec = n->def->decoder;
     char name[96];
@@ -110,7 +126,8 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     if (r->bit && !((spec->has | spec->may) & r->bit)) {
         if (!t)
             return LAR_OK;
-        return lar_fail(e, LAR_EUNSUPPORTED, "tensor %s: architecture %s has no use for it, the answer would be wrong",
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "tensor %s: architecture %s has no use for it, the answer would be wrong",
                         name, n->def->arch);
     }
     if (!t) {
@@ -150,7 +167,8 @@ static lar_status bind_rope(lar_net *n, const lar_gguf *f, int *bound, lar_err *
     for (uint32_t i = 0; freqs && i < hp->n_rot / 2; i++) {
         const float x = ((const float *)freqs->data)[i];
         if (!(x > 0 && x < 1e6f))
-            return lar_fail(e, LAR_EFORMAT, "rope_freqs.weight[%u] is %g, want a factor above 0", i, (double)x);
+            return lar_fail(e, LAR_EFORMAT, "rope_freqs.weight[%u] is %g, want a factor above 0", i,
+                            (double)x);
     }
     for (int which = 0; which < (d->spec->local_rope ? 2 : 1); which++) {
         const lar_rope r = {.n_rot = (int)hp->n_rot,
@@ -162,14 +180,20 @@ static lar_status bind_rope(lar_net *n, const lar_gguf *f, int *bound, lar_err *
                             .beta_fast = (double)hp->yarn_beta_fast,
                             .beta_slow = (double)hp->yarn_beta_slow,
                             .ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext,
-                            .attn_factor = which ? 1 : (double)hp->attn_factor * (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
+                            .attn_factor =
+                                which ? 1
+                                      : (double)hp->attn_factor *
+                                            (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
                             .freq_factors = freqs ? freqs->data : NULL};
         lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
         double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
         if (!t || !freq)
             return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
         lar_rope_frequencies(&r, freq, &d->mscale[which]);
-        *t = (lar_tensor){.type = LAR_DTYPE(f64), .dim = {hp->n_rot / 2, 1, 1, 1}, .data = freq, .name = "inv_freq"};
+        *t = (lar_tensor){.type = LAR_DTYPE(f64),
+                          .dim = {hp->n_rot / 2, 1, 1, 1},
+                          .data = freq,
+                          .name = "inv_freq"};
         t->stride[0] = sizeof *freq;
         for (int i = 1; i < LAR_MAX_DIM; i++)
             t->stride[i] = (size_t)(hp->n_rot / 2) * sizeof *freq;
@@ -197,11 +221,12 @@ static void set_scalars(lar_net *n)
     d->embd_scale = d->spec->scale_embeddings ? __builtin_sqrtf((float)hp->n_embd) : 1;
 }
 
-static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows, int layer, void *fields,
-                            int *bound, lar_err *e)
+static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows,
+                            int layer, void *fields, int *bound, lar_err *e)
 {
     for (size_t i = 0; i < n_rows; i++)
-        LAR_TRY(bind_row(n, f, &rows[i], layer, (lar_tensor **)(void *)((char *)fields + rows[i].offset), bound, e));
+        LAR_TRY(bind_row(n, f, &rows[i], layer,
+                         (lar_tensor **)(void *)((char *)fields + rows[i].offset), bound, e));
     return LAR_OK;
 }
 
@@ -214,7 +239,8 @@ lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
     if (!embd)
         return lar_fail(e, LAR_EFORMAT, "tensor token_embd.weight is missing");
     if (embd->dim[1] > 1 << 24)
-        return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24", (long long)embd->dim[1]);
+        return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24",
+                        (long long)embd->dim[1]);
     n->hp.n_vocab = (uint32_t)embd->dim[1];
     LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, &bound, e));
     if (!d->output.w)

@@ -1,6 +1,6 @@
-/* gemma3.c - Gemma 3 (text): embeddings scaled, norms before and after each part and on the heads of Q and K, five
- * layers with a sliding window and a RoPE of base 10,000 for each that sees all. The files' norm weights already
- * hold the 1 that the model adds to them. */
+/* gemma3.c - Gemma 3 (text): embeddings scaled, norms before and after each part and on the heads
+ * of Q and K, five layers with a sliding window and a RoPE of base 10,000 for each that sees all.
+ * The files' norm weights already hold the 1 that the model adds to them. */
 #include "models/net.h"
 
 static const lar_decoder_spec spec = {.neox = true,
@@ -11,7 +11,8 @@ static const lar_decoder_spec spec = {.neox = true,
                                       .local_rope = true,
                                       .global_every = 6};
 
-/* The 27B model scales scores by its width per head, not by the head's dimension; no key says so. */
+/* The 27B model scales scores by its width per head, not by the head's dimension; no key says so.
+ */
 static void adjust(const lar_gguf *f, lar_hparams *hp, lar_decoder *d)
 {
     (void)f;

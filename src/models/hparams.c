@@ -13,44 +13,49 @@ static const struct row {
     bool need;
     double def, min, max;
 } rows[] = {
-#define HU(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), U32, need, def, min, max},
-#define HF(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), F32, need, def, min, max},
-    HU("block_count", n_layer, true, 0, 1, 1024)
-    HU("embedding_length", n_embd, true, 0, 1, 1 << 20)
-    HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22)
-    HU("attention.head_count", n_head, true, 0, 1, 4096)
-    HU("attention.head_count_kv", n_head_kv, false, 0, 1, 4096)
-    HU("attention.key_length", head_dim_k, false, 0, 1, 1024)
-    HU("attention.value_length", head_dim_v, false, 0, 1, 1024)
-    HU("context_length", ctx_train, true, 0, 1, 1 << 30)
-    HU("rope.dimension_count", n_rot, false, 0, 2, 1024)
-    HU("attention.sliding_window", window, false, 0, 0, 1 << 30)
-    HU("attention.sliding_window_pattern", window_pattern, false, 0, 0, 1024)
-    HU("expert_count", n_expert, false, 0, 0, 4096)
-    HU("rope.scaling.original_context_length", orig_ctx, false, 0, 1, 1 << 30)
-    HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1)
-    HF("rope.freq_base", rope_base, false, 10000, 1, 1e12)
-    HF("rope.freq_base_swa", rope_base_local, false, 10000, 1, 1e12)
-    HF("rope.scaling.factor", rope_factor, false, 0, 0, 1e6)
-    HF("rope.scale_linear", rope_scale_linear, false, 0, 0, 1e6)
-    HF("rope.scaling.attn_factor", attn_factor, false, 1, 0, 1e3)
-    HF("rope.scaling.yarn_ext_factor", yarn_ext, false, 1, -1, 1e3)
-    HF("rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3)
-    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32, 1e-3, 1e6)
-    HF("rope.scaling.yarn_beta_slow", yarn_beta_slow, false, 1, 1e-3, 1e6)
-    HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6)
-    HF("final_logit_softcapping", logit_softcap, false, 0, 0, 1e6)
+#define HU(key, field, need, def, min, max)                                                        \
+    {key, offsetof(lar_hparams, field), U32, need, def, min, max},
+#define HF(key, field, need, def, min, max)                                                        \
+    {key, offsetof(lar_hparams, field), F32, need, def, min, max},
+    HU("block_count", n_layer, true, 0, 1, 1024) HU("embedding_length", n_embd, true, 0, 1, 1 << 20)
+        HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22) HU(
+            "attention.head_count", n_head, true, 0, 1,
+            4096) HU("attention.head_count_kv", n_head_kv, false, 0, 1,
+                     4096) HU("attention.key_length", head_dim_k, false, 0, 1,
+                              1024) HU("attention.value_length", head_dim_v, false, 0, 1,
+                                       1024) HU("context_length", ctx_train, true, 0, 1, 1 << 30)
+            HU("rope.dimension_count", n_rot, false, 0, 2,
+               1024) HU("attention.sliding_window", window, false, 0, 0, 1 << 30)
+                HU("attention.sliding_window_pattern", window_pattern, false, 0, 0,
+                   1024) HU("expert_count", n_expert, false, 0, 0, 4096)
+                    HU("rope.scaling.original_context_length", orig_ctx, false, 0, 1,
+                       1 << 30) HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1)
+                        HF("rope.freq_base", rope_base, false, 10000, 1, 1e12) HF(
+                            "rope.freq_base_swa", rope_base_local, false, 10000, 1,
+                            1e12) HF("rope.scaling.factor", rope_factor, false, 0, 0, 1e6)
+                            HF("rope.scale_linear", rope_scale_linear, false, 0, 0,
+                               1e6) HF("rope.scaling.attn_factor", attn_factor, false, 1, 0, 1e3)
+                                HF("rope.scaling.yarn_ext_factor", yarn_ext, false, 1, -1, 1e3) HF(
+                                    "rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3)
+                                    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32,
+                                       1e-3, 1e6) HF("rope.scaling.yarn_beta_slow", yarn_beta_slow,
+                                                     false, 1, 1e-3, 1e6)
+                                        HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6)
+                                            HF("final_logit_softcapping", logit_softcap, false, 0,
+                                               0, 1e6)
 #undef HU
 #undef HF
 };
 
-static lar_status read_row(const lar_gguf *f, const char *arch, const struct row *r, void *field, lar_err *e)
+static lar_status read_row(const lar_gguf *f, const char *arch, const struct row *r, void *field,
+                           lar_err *e)
 {
     char key[160];
     uint32_t u = (uint32_t)r->def;
     float x = (float)r->def;
     snprintf(key, sizeof key, "%s.%s", arch, r->key);
-    lar_status s = r->kind == U32 ? lar_gguf_get_u32(f, key, &u, e) : lar_gguf_get_f32(f, key, &x, e);
+    lar_status s =
+        r->kind == U32 ? lar_gguf_get_u32(f, key, &u, e) : lar_gguf_get_f32(f, key, &x, e);
     const double v = r->kind == U32 ? (double)u : (double)x;
     if (s == LAR_ENOTFOUND && r->need)
         return lar_fail(e, LAR_EFORMAT, "%s is missing", key);
@@ -104,31 +109,37 @@ static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
         hp->n_head_kv = hp->n_head;
     if (!hp->head_dim_k) {
         if (hp->n_embd % hp->n_head)
-            return lar_fail(e, LAR_EFORMAT, "%s.embedding_length %u does not divide by attention.head_count %u", arch,
-                            hp->n_embd, hp->n_head);
+            return lar_fail(e, LAR_EFORMAT,
+                            "%s.embedding_length %u does not divide by attention.head_count %u",
+                            arch, hp->n_embd, hp->n_head);
         hp->head_dim_k = hp->n_embd / hp->n_head;
     }
     if (!hp->head_dim_v)
         hp->head_dim_v = hp->head_dim_k;
     if (hp->n_head % hp->n_head_kv)
-        return lar_fail(e, LAR_EFORMAT, "%s.attention.head_count %u is no multiple of head_count_kv %u", arch,
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s.attention.head_count %u is no multiple of head_count_kv %u", arch,
                         hp->n_head, hp->n_head_kv);
     if (!hp->n_rot)
         hp->n_rot = hp->head_dim_k;
     if (hp->n_rot % 2 || hp->n_rot > hp->head_dim_k)
-        return lar_fail(e, LAR_EFORMAT, "%s.rope.dimension_count %u, want an even number up to the head's %u", arch,
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s.rope.dimension_count %u, want an even number up to the head's %u", arch,
                         hp->n_rot, hp->head_dim_k);
     if (!hp->orig_ctx)
         hp->orig_ctx = hp->ctx_train;
     if (hp->n_expert)
-        return lar_fail(e, LAR_EUNSUPPORTED, "%s.expert_count is %u: mixtures of experts are not supported yet", arch,
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "%s.expert_count is %u: mixtures of experts are not supported yet", arch,
                         hp->n_expert);
     if (hp->rope_scaling == LAR_ROPE_YARN && !(hp->rope_base > 1))
-        return lar_fail(e, LAR_EFORMAT, "%s.rope.freq_base %g, want more than 1 for yarn", arch, (double)hp->rope_base);
+        return lar_fail(e, LAR_EFORMAT, "%s.rope.freq_base %g, want more than 1 for yarn", arch,
+                        (double)hp->rope_base);
     return LAR_OK;
 }
 
-lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp, lar_err *e)
+lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp,
+                             lar_err *e)
 {
     for (size_t i = 0; i < LAR_LEN(rows); i++)
         LAR_TRY(read_row(f, def->arch, &rows[i], (char *)hp + rows[i].offset, e));

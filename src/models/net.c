@@ -28,24 +28,26 @@ static lar_status find_def(const lar_gguf *f, const lar_model_def **out, lar_err
         }
         lar_buf_printf(&known, "%s%s", i ? ", " : "", lar_model_defs[i]->arch);
     }
-    s = lar_fail(e, LAR_EUNSUPPORTED, "architecture '%.*s' is not known, want one of: %s", (int)LAR_MIN(arch.n, 60),
-                 arch.p, known.p ? known.p : "");
+    s = lar_fail(e, LAR_EUNSUPPORTED, "architecture '%.*s' is not known, want one of: %s",
+                 (int)LAR_MIN(arch.n, 60), arch.p, known.p ? known.p : "");
     lar_buf_free(&known);
     return s;
 }
 
-/* Names, types and shapes of all tensors, all metadata, the sizes, and a sample of each tensor's bytes: cheap, and
- * different for any two models that a session file could be mistaken between. */
+/* Names, types and shapes of all tensors, all metadata, the sizes, and a sample of each tensor's
+ * bytes: cheap, and different for any two models that a session file could be mistaken between. */
 static uint64_t identity(const lar_gguf *f)
 {
     uint64_t h = lar_random(lar_gguf_file_bytes(f), lar_gguf_n_tensors(f));
     for (size_t i = 0; i < lar_gguf_n_kv(f); i++) {
         const lar_gguf_kv *kv = lar_gguf_kv_at(f, i);
-        h = lar_random(h, lar_hash64(kv->key.p, kv->key.n) ^ lar_hash64(kv->data, LAR_MIN(kv->bytes, 4096)));
+        h = lar_random(h, lar_hash64(kv->key.p, kv->key.n) ^
+                              lar_hash64(kv->data, LAR_MIN(kv->bytes, 4096)));
     }
     for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
         const lar_gguf_tensor *t = lar_gguf_tensor_at(f, i);
-        h = lar_random(h, lar_hash64(t->name.p, t->name.n) ^ lar_hash64(t->dim, sizeof t->dim) ^ t->type->id);
+        h = lar_random(h, lar_hash64(t->name.p, t->name.n) ^ lar_hash64(t->dim, sizeof t->dim) ^
+                              t->type->id);
         if (t->data)
             h = lar_random(h, lar_hash64(t->data, LAR_MIN(t->bytes, 64)));
     }
@@ -63,12 +65,14 @@ lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, la
         return lar_fail(e, LAR_ENOMEM, "model: out of memory");
     }
     n->def = def;
-    if ((s = lar__hparams_read(f, def, &n->hp, e)) != LAR_OK || (s = lar__decoder_bind(n, f, e)) != LAR_OK) {
+    if ((s = lar__hparams_read(f, def, &n->hp, e)) != LAR_OK ||
+        (s = lar__decoder_bind(n, f, e)) != LAR_OK) {
         lar_net_free(n);
         return s;
     }
     if (n->n_ignored)
-        lar_log_put(log, LAR_LOG_WARN, "%d tensors in the file are not used by architecture %s", n->n_ignored, def->arch);
+        lar_log_put(log, LAR_LOG_WARN, "%d tensors in the file are not used by architecture %s",
+                    n->n_ignored, def->arch);
     n->identity = identity(f);
     *out = n;
     return LAR_OK;
@@ -87,7 +91,8 @@ lar_tensor *lar_net_build(const lar_net *n, const lar_build *b)
     return lar_decoder_build(&n->dec, b);
 }
 
-void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM], int64_t v[LAR_MAX_DIM])
+void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
+                     int64_t v[LAR_MAX_DIM])
 {
     (void)l;
     const int64_t dk[LAR_MAX_DIM] = {n->dec.head_dim_k, LAR_PAGE, n->dec.n_head_kv, pages};

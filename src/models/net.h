@@ -1,8 +1,9 @@
 /*
- * net.h - a model's weights bound to an architecture: what a GGUF file declares, checked against tables.
+ * net.h - a model's weights bound to an architecture: what a GGUF file declares, checked against
+ * tables.
  *
- * An architecture is one file with a lar_model_def, and a line in models.def. For decoder families it is data;
- * others bring a builder of their own.
+ * An architecture is one file with a lar_model_def, and a line in models.def. For decoder families
+ * it is data; others bring a builder of their own.
  */
 #ifndef LAR_NET_H
 #define LAR_NET_H
@@ -22,9 +23,10 @@ typedef struct lar_hparams {
 typedef struct lar_net lar_net;
 
 typedef struct lar_model_def {
-    const char *arch;                    /* general.architecture */
-    const lar_decoder_spec *decoder;     /* data for the one decoder builder */
-    /* What the tables cannot say, after they have been read (scales of special sizes ...). May be NULL. */
+    const char *arch;                /* general.architecture */
+    const lar_decoder_spec *decoder; /* data for the one decoder builder */
+    /* What the tables cannot say, after they have been read (scales of special sizes ...). May be
+     * NULL. */
     void (*adjust)(const lar_gguf *f, lar_hparams *hp, lar_decoder *d);
 } lar_model_def;
 
@@ -33,9 +35,9 @@ struct lar_net {
     lar_hparams hp;
     lar_arena *arena;
     lar_decoder dec;
-    uint64_t identity;                   /* tells models apart in files that depend on one (hash of the index) */
+    uint64_t identity; /* tells models apart in files that depend on one (hash of the index) */
     uint64_t weight_bytes, n_params;
-    int n_ignored;                       /* tensors in the file that the architecture does not use */
+    int n_ignored; /* tensors in the file that the architecture does not use */
 };
 
 extern const lar_model_def *const lar_model_defs[];
@@ -48,10 +50,12 @@ void lar_net_free(lar_net *n);
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
 
 /* Shapes of layer l's caches for `pages` pages. */
-void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM], int64_t v[LAR_MAX_DIM]);
+void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
+                     int64_t v[LAR_MAX_DIM]);
 
 /* Shared by the loader's files. */
-lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp, lar_err *e);
+lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp,
+                             lar_err *e);
 lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e);
 
 #endif

@@ -1,9 +1,10 @@
-/* decoder.c - the decoder loop: norm, attention, norm, feed-forward. Vaswani et al. 2017, pre-norm. */
+/* decoder.c - the decoder loop: norm, attention, norm, feed-forward. Vaswani et al. 2017, pre-norm.
+ */
 #include "nn/decoder.h"
 
 /* Q, K and V come out of one product; each part is seen as [head_dim, heads, T]. */
-static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *qkv, int64_t first, int64_t n, int dim,
-                         lar_tensor *norm, lar_tensor *rope)
+static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *qkv, int64_t first,
+                         int64_t n, int dim, lar_tensor *norm, lar_tensor *rope)
 {
     lar_graph *g = b->g;
     lar_tensor *t = lar_split0(g, lar_slice(g, qkv, first, n * dim), dim);
@@ -15,12 +16,16 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
     return t;
 }
 
-static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x, lar_tensor *rope)
+static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x,
+                             lar_tensor *rope)
 {
     const lar_decoder_layer *y = &d->layer[l];
     lar_graph *g = b->g;
-    const int64_t nq = (int64_t)d->n_head * d->head_dim_k, nk = (int64_t)d->n_head_kv * d->head_dim_k;
-    const lar_attention_param p = {.scale = d->attn_scale, .softcap = d->attn_softcap, .window = y->window,
+    const int64_t nq = (int64_t)d->n_head * d->head_dim_k,
+                  nk = (int64_t)d->n_head_kv * d->head_dim_k;
+    const lar_attention_param p = {.scale = d->attn_scale,
+                                   .softcap = d->attn_softcap,
+                                   .window = y->window,
                                    .n_head_kv = d->n_head_kv};
     lar_tensor *qkv = lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
     lar_tensor *q = heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope);
@@ -28,7 +33,8 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
     lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
     k = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3, NULL);
     v = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3, NULL);
-    return lar_node(g, LAR_OPDEF(attention), (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table}, 6, &p);
+    return lar_node(g, LAR_OPDEF(attention), (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table},
+                    6, &p);
 }
 
 static lar_tensor *rope_table(const lar_decoder *d, const lar_build *b, int which)
@@ -41,7 +47,8 @@ lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b)
 {
     lar_graph *g = b->g;
     lar_tensor *x = lar_nn_rows(g, d->tok_embd, b->ids, d->embd_scale);
-    lar_tensor *global = rope_table(d, b, 0), *local = d->spec->local_rope ? rope_table(d, b, 1) : global;
+    lar_tensor *global = rope_table(d, b, 0),
+               *local = d->spec->local_rope ? rope_table(d, b, 1) : global;
     for (int l = 0; l < d->n_layer; l++) {
         const lar_decoder_layer *y = &d->layer[l];
         lar_tensor *h = lar_nn_rms_norm(g, x, y->attn_norm, d->eps);

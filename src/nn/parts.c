@@ -25,12 +25,15 @@ lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b)
 
 lar_tensor *lar_nn_rows(lar_graph *g, lar_tensor *table, lar_tensor *ids, float scale)
 {
-    return lar_node(g, LAR_OPDEF(get_rows), (lar_tensor *[]){table, ids}, 2, &(lar_get_rows_param){scale});
+    return lar_node(g, LAR_OPDEF(get_rows), (lar_tensor *[]){table, ids}, 2,
+                    &(lar_get_rows_param){scale});
 }
 
 lar_tensor *lar_nn_softcap(lar_graph *g, lar_tensor *x, float cap)
 {
-    return cap == 0 ? x : lar_node(g, LAR_OPDEF(softcap), (lar_tensor *[]){x}, 1, &(lar_softcap_param){cap});
+    return cap == 0
+               ? x
+               : lar_node(g, LAR_OPDEF(softcap), (lar_tensor *[]){x}, 1, &(lar_softcap_param){cap});
 }
 
 lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x)
@@ -40,7 +43,8 @@ lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x)
     if (f->gate.w) {
         const int64_t n = f->gate.w->dim[1];
         lar_tensor *gu = lar_nn_linear(g, (const lar_linear *[]){&f->gate, &f->up}, 2, x);
-        h = lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){lar_slice(g, gu, 0, n), lar_slice(g, gu, n, n)}, 2, &p);
+        h = lar_node(g, LAR_OPDEF(glu),
+                     (lar_tensor *[]){lar_slice(g, gu, 0, n), lar_slice(g, gu, n, n)}, 2, &p);
     } else {
         lar_tensor *u = lar_nn_linear(g, (const lar_linear *[]){&f->up}, 1, x);
         h = lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){u}, 1, &p);

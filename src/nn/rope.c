@@ -1,6 +1,7 @@
 /*
  * rope.c - rotary frequencies with the scalings that files declare, in double.
- * Linear: Chen et al., "Extending Context Window ... via Positional Interpolation", 2023. YaRN: Peng et al., 2023.
+ * Linear: Chen et al., "Extending Context Window ... via Positional Interpolation", 2023. YaRN:
+ * Peng et al., 2023.
  */
 #include "base/math.h"
 #include "nn/nn.h"

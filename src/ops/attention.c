@@ -1,14 +1,15 @@
 /*
  * attention.c - causal attention over paged keys and values, with an online softmax.
- * Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022; Kwon et al., "PagedAttention", 2023.
- * Sources: q F32 [dk, heads, T]; K cache [dk, LAR_PAGE, kv heads, pages], V cache [dv, LAR_PAGE, kv heads, pages] of
- * any type; pos I32 [T]; slot I32 [T]: the row of `table` that holds a token's pages; table I32 [max pages, slots].
- * Result F32 [dv * heads, T].
+ * Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022; Kwon et al., "PagedAttention",
+ * 2023. Sources: q F32 [dk, heads, T]; K cache [dk, LAR_PAGE, kv heads, pages], V cache [dv,
+ * LAR_PAGE, kv heads, pages] of any type; pos I32 [T]; slot I32 [T]: the row of `table` that holds
+ * a token's pages; table I32 [max pages, slots]. Result F32 [dv * heads, T].
  *
- * Numerics: a page is a chunk. Of each chunk by itself: m_c = max of the scores, p_j = e^(s_j - m_c), l_c = their sum
- * in 16 lanes, o_c = fma over its keys in ascending order. Chunks are combined in ascending order:
- *     m' = max(m, m_c), a = e^(m - m'), b = e^(m_c - m'), l = fma(l, a, l_c * b), o = fma(o, a, o_c * b).
- * Keys that are masked (later than the query, or before its window) are skipped.
+ * Numerics: a page is a chunk. Of each chunk by itself: m_c = max of the scores, p_j = e^(s_j -
+ * m_c), l_c = their sum in 16 lanes, o_c = fma over its keys in ascending order. Chunks are
+ * combined in ascending order: m' = max(m, m_c), a = e^(m - m'), b = e^(m_c - m'), l = fma(l, a,
+ * l_c * b), o = fma(o, a, o_c * b). Keys that are masked (later than the query, or before its
+ * window) are skipped.
  */
 #include "base/simd.h"
 #include "ops/ops.h"
@@ -23,10 +24,12 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     if (q->type != LAR_DTYPE(f32) || q->dim[3] != 1 || q->dim[0] > LAR_MAX_HEAD_DIM)
         return lar_shape_fail(t, 0, "f32 [head_dim <= 1024, heads, T]", e);
     if (p->n_head_kv < 1 || q->dim[1] % p->n_head_kv)
-        return lar_fail(e, LAR_EARG, "attention: %lld heads for %d of keys", (long long)q->dim[1], (int)p->n_head_kv);
+        return lar_fail(e, LAR_EARG, "attention: %lld heads for %d of keys", (long long)q->dim[1],
+                        (int)p->n_head_kv);
     if (k->dim[0] != q->dim[0] || k->dim[1] != LAR_PAGE || k->dim[2] != p->n_head_kv)
         return lar_shape_fail(t, 1, "a cache [head_dim, page, kv heads, pages]", e);
-    if (v->dim[0] > LAR_MAX_HEAD_DIM || v->dim[1] != LAR_PAGE || v->dim[2] != p->n_head_kv || v->dim[3] != k->dim[3])
+    if (v->dim[0] > LAR_MAX_HEAD_DIM || v->dim[1] != LAR_PAGE || v->dim[2] != p->n_head_kv ||
+        v->dim[3] != k->dim[3])
         return lar_shape_fail(t, 2, "a cache like the keys'", e);
     for (int i = 3; i < 6; i++)
         if (t->src[i]->type != LAR_DTYPE(i32) || (i < 5 && t->src[i]->dim[0] != q->dim[2]))
@@ -36,7 +39,8 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     return LAR_OK;
 }
 
-/* A unit is one head of keys, or when there are few tokens one head of queries, times a tile of tokens. */
+/* A unit is one head of keys, or when there are few tokens one head of queries, times a tile of
+ * tokens. */
 static int64_t heads_per_unit(const lar_tensor *t)
 {
     const int64_t group = t->src[0]->dim[1] / LAR_PARAM(lar_attention_param, t)->n_head_kv;
@@ -66,7 +70,8 @@ static size_t scratch(const lar_tensor *t, int nth)
 }
 
 /* Scores of keys [lo, hi) of a chunk: s[j] = scale * q.k_j, capped. Those outside get -inf. */
-static float scores(const lar_attention_param *p, const float *q, const float *k, int64_t dk, int lo, int hi, float *s)
+static float scores(const lar_attention_param *p, const float *q, const float *k, int64_t dk,
+                    int lo, int hi, float *s)
 {
     float m = -INFINITY;
     for (int j = 0; j < LAR_PAGE; j++)
@@ -122,8 +127,8 @@ static float exp1(float x)
 }
 
 /* Fold one chunk's keys [lo, hi) into the state and output of one (token, head). */
-static void fold(const lar_attention_param *p, const float *q, const float *k, const float *v, int64_t dk, int64_t dv,
-                 int lo, int hi, state *st, float *o, float *s, float *oc)
+static void fold(const lar_attention_param *p, const float *q, const float *k, const float *v,
+                 int64_t dk, int64_t dv, int lo, int hi, state *st, float *o, float *s, float *oc)
 {
     const float mc = scores(p, q, k, dk, lo, hi, s), m = st->m > mc ? st->m : mc;
     vf sum = vf_zero();
@@ -185,8 +190,8 @@ static void run_tokens(const tile *x, int64_t t0, int64_t t1)
             const int hi = LAR_MIN(LAR_PAGE, pos[i] + 1 - base);
             for (int64_t h = 0; lo < hi && h < x->n_heads; h++) {
                 const int64_t n = (i % TILE) * x->n_heads + h;
-                fold(p, lar_row(t->src[0], i * t->src[0]->dim[1] + x->head0 + h), x->k, x->v, dk, dv, lo, hi,
-                     &x->st[n], x->o + n * dv, x->s, x->oc);
+                fold(p, lar_row(t->src[0], i * t->src[0]->dim[1] + x->head0 + h), x->k, x->v, dk,
+                     dv, lo, hi, &x->st[n], x->o + n * dv, x->s, x->oc);
             }
         }
     }
@@ -227,5 +232,5 @@ static void cpu(const lar_tensor *t, const lar_work *w)
     }
 }
 
-LAR_OP(attention, .min_src = 6, .max_src = 6, .param_size = sizeof(lar_attention_param), .shape = shape,
-       .units = units, .scratch = scratch, .cpu = cpu);
+LAR_OP(attention, .min_src = 6, .max_src = 6, .param_size = sizeof(lar_attention_param),
+       .shape = shape, .units = units, .scratch = scratch, .cpu = cpu);

@@ -1,5 +1,5 @@
-/* elementwise.c - add, mul, scale, softcap: pointwise, F32. add and mul take a second source whose dims are
- * each either equal or 1 (a bias, a weight per channel). */
+/* elementwise.c - add, mul, scale, softcap: pointwise, F32. add and mul take a second source whose
+ * dims are each either equal or 1 (a bias, a weight per channel). */
 #include "base/simd.h"
 #include "ops/ops.h"
 
@@ -19,7 +19,8 @@ static const float *other_row(const lar_tensor *t, int64_t r)
 {
     const lar_tensor *b = t->src[1];
     int64_t i1 = r % t->dim[1], i2 = r / t->dim[1] % t->dim[2], i3 = r / (t->dim[1] * t->dim[2]);
-    return (const float *)(const void *)((const char *)b->data + (b->dim[1] > 1 ? (size_t)i1 * b->stride[1] : 0) +
+    return (const float *)(const void *)((const char *)b->data +
+                                         (b->dim[1] > 1 ? (size_t)i1 * b->stride[1] : 0) +
                                          (b->dim[2] > 1 ? (size_t)i2 * b->stride[2] : 0) +
                                          (b->dim[3] > 1 ? (size_t)i3 * b->stride[3] : 0));
 }
@@ -87,7 +88,8 @@ static lar_status mul_grad(lar_graph *g, lar_tensor *t, lar_err *e)
     LAR_TRY(no_broadcast(t, e));
     for (int i = 0; i < 2; i++)
         if (t->src[i]->wants_grad) {
-            lar_tensor *d = lar_node(g, LAR_OPDEF(mul), (lar_tensor *[]){t->grad, t->src[1 - i]}, 2, NULL);
+            lar_tensor *d =
+                lar_node(g, LAR_OPDEF(mul), (lar_tensor *[]){t->grad, t->src[1 - i]}, 2, NULL);
             LAR_TRY(lar_grad_add(g, t->src[i], d, e));
         }
     return LAR_OK;
@@ -112,11 +114,12 @@ static const lar_case caps[] = {
     {.n_src = 1, .dim = {{50, 3, 1, 1}}, .param = {0, 0, 0x20, 0x40}, .no_grad = {true}},
 };
 
-LAR_OP(add, .min_src = 2, .max_src = 2, .shape = shape_broadcast, .units = lar_units_rows, .cpu = add_cpu,
-       .grad = add_grad, LAR_CASES(two));
-LAR_OP(mul, .min_src = 2, .max_src = 2, .shape = shape_broadcast, .units = lar_units_rows, .cpu = mul_cpu,
-       .grad = mul_grad, LAR_CASES(two));
-LAR_OP(scale, .min_src = 1, .max_src = 1, .param_size = sizeof(lar_scale_param), .shape = lar_shape_same,
-       .units = lar_units_rows, .cpu = scale_cpu, .grad = scale_grad, LAR_CASES(one));
-LAR_OP(softcap, .min_src = 1, .max_src = 1, .param_size = sizeof(lar_softcap_param), .shape = lar_shape_same,
-       .units = lar_units_rows, .cpu = softcap_cpu, LAR_CASES(caps));
+LAR_OP(add, .min_src = 2, .max_src = 2, .shape = shape_broadcast, .units = lar_units_rows,
+       .cpu = add_cpu, .grad = add_grad, LAR_CASES(two));
+LAR_OP(mul, .min_src = 2, .max_src = 2, .shape = shape_broadcast, .units = lar_units_rows,
+       .cpu = mul_cpu, .grad = mul_grad, LAR_CASES(two));
+LAR_OP(scale, .min_src = 1, .max_src = 1, .param_size = sizeof(lar_scale_param),
+       .shape = lar_shape_same, .units = lar_units_rows, .cpu = scale_cpu, .grad = scale_grad,
+       LAR_CASES(one));
+LAR_OP(softcap, .min_src = 1, .max_src = 1, .param_size = sizeof(lar_softcap_param),
+       .shape = lar_shape_same, .units = lar_units_rows, .cpu = softcap_cpu, LAR_CASES(caps));

@@ -44,7 +44,8 @@ static void cpu(const lar_tensor *t, const lar_work *w)
     static vf (*const acts[LAR_N_ACTS])(vf) = {silu, gelu_tanh, gelu_erf, relu};
     vf (*const act)(vf) = acts[LAR_PARAM(lar_glu_param, t)->act];
     for (int64_t r = w->begin; r < w->end; r++) {
-        const float *a = lar_row(t->src[0], r), *b = t->n_src > 1 && t->src[1] ? lar_row(t->src[1], r) : NULL;
+        const float *a = lar_row(t->src[0], r),
+                    *b = t->n_src > 1 && t->src[1] ? lar_row(t->src[1], r) : NULL;
         float *y = lar_row(t, r);
         for (int64_t i = 0; i < t->dim[0]; i += 16) {
             const int n = (int)LAR_MIN(16, t->dim[0] - i);

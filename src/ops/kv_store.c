@@ -1,7 +1,7 @@
 /*
- * kv_store.c - write this step's keys or values into their cells of the cache, in the cache's own type.
- * Sources: x F32 [head_dim, heads, T]; cell I32 [T], page * LAR_PAGE + place; cache [head_dim, LAR_PAGE, heads,
- * pages]. Result: the cache itself, so that what reads it comes after.
+ * kv_store.c - write this step's keys or values into their cells of the cache, in the cache's own
+ * type. Sources: x F32 [head_dim, heads, T]; cell I32 [T], page * LAR_PAGE + place; cache
+ * [head_dim, LAR_PAGE, heads, pages]. Result: the cache itself, so that what reads it comes after.
  */
 #include "base/simd.h"
 #include "ops/ops.h"

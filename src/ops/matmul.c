@@ -1,10 +1,9 @@
 /*
- * matmul.c - y = [W0 x; W1 x; ...] + biases: the weight product. Several weights share one input, so that
- * Q, K, V or gate and up cost one quantization of x and one barrier.
- * Sources: x F32 [k, T]; n_weights of W [k, rows_i] in any format; then as many biases F32 [rows_i], each may be
- * NULL or the rest left out. Result: [sum of rows_i, T].
- * Phase 0 quantizes the columns, phase 1 takes blocks of rows times tiles of columns (quant/format.h has the
- * numerics).
+ * matmul.c - y = [W0 x; W1 x; ...] + biases: the weight product. Several weights share one input,
+ * so that Q, K, V or gate and up cost one quantization of x and one barrier. Sources: x F32 [k, T];
+ * n_weights of W [k, rows_i] in any format; then as many biases F32 [rows_i], each may be NULL or
+ * the rest left out. Result: [sum of rows_i, T]. Phase 0 quantizes the columns, phase 1 takes
+ * blocks of rows times tiles of columns (quant/format.h has the numerics).
  */
 #include "base/simd.h"
 #include "ops/ops.h"
@@ -38,8 +37,8 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     return LAR_OK;
 }
 
-/* Whether a type's products want quantized activations is the same in every variant; floats are those whose
- * block is one element. */
+/* Whether a type's products want quantized activations is the same in every variant; floats are
+ * those whose block is one element. */
 static bool wants_quantized(const lar_tensor *t)
 {
     for (int i = 1; i <= n_weights(t); i++)
@@ -75,17 +74,20 @@ static void product(const lar_tensor *t, const lar_work *w, const lar_acts *a, i
     int64_t blocks = 0, first_row = 0;
     for (int i = 1; i <= n_weights(t); i++)
         blocks += row_blocks(t->src[i]);
-    int64_t rb = unit % blocks, c0 = unit / blocks * COL_TILE, c1 = LAR_MIN(c0 + COL_TILE, t->dim[1]);
+    int64_t rb = unit % blocks, c0 = unit / blocks * COL_TILE,
+            c1 = LAR_MIN(c0 + COL_TILE, t->dim[1]);
     int i = 1;
     for (; rb >= row_blocks(t->src[i]); i++) {
         rb -= row_blocks(t->src[i]);
         first_row += t->src[i]->dim[1];
     }
-    const lar_tensor *wt = t->src[i], *b = i + n_weights(t) < t->n_src ? t->src[i + n_weights(t)] : NULL;
+    const lar_tensor *wt = t->src[i],
+                     *b = i + n_weights(t) < t->n_src ? t->src[i + n_weights(t)] : NULL;
     const int64_t r0 = rb * ROW_BLOCK, nr = LAR_MIN(ROW_BLOCK, wt->dim[1] - r0);
     float *y = (float *)t->data + first_row + r0;
-    k->formats[lar_dtype_index(wt->type)]->dot((const char *)wt->data + (size_t)r0 * wt->stride[1], wt->stride[1],
-                                               (int)nr, a, (int)c0, (int)c1, y, (size_t)t->dim[0]);
+    k->formats[lar_dtype_index(wt->type)]->dot((const char *)wt->data + (size_t)r0 * wt->stride[1],
+                                               wt->stride[1], (int)nr, a, (int)c0, (int)c1, y,
+                                               (size_t)t->dim[0]);
     if (b)
         for (int64_t c = c0; c < c1; c++)
             for (int64_t r = 0; r < nr; r++)
@@ -112,13 +114,31 @@ static void cpu(const lar_tensor *t, const lar_work *w)
 #define N1 .param = {1}
 static const lar_case cases[] = {
     {.n_src = 2, .dim = {{40, 3, 1, 1}, {40, 37, 1, 1}}, N1, .no_grad = {true, true}},
-    {.n_src = 3, .dim = {{7, 1, 1, 1}, {7, 5, 1, 1}, {5, 1, 1, 1}}, N1, .no_grad = {true, true, true}},
-    {.n_src = 5, .dim = {{64, 5, 1, 1}, {64, 33, 1, 1}, {64, 70, 1, 1}, {33, 1, 1, 1}, {70, 1, 1, 1}}, .param = {2},
-     .type = {NULL, LAR_DTYPE(q8_0), LAR_DTYPE(f16)}, .no_grad = {true, true, true, true, true}},
-    {.n_src = 2, .dim = {{96, 1, 1, 1}, {96, 65, 1, 1}}, N1, .type = {NULL, LAR_DTYPE(q4_0)}, .no_grad = {true, true}},
-    {.n_src = 2, .dim = {{96, 131, 1, 1}, {96, 9, 1, 1}}, N1, .type = {NULL, LAR_DTYPE(q5_1)}, .no_grad = {true, true}},
-    {.n_src = 2, .dim = {{64, 17, 1, 1}, {64, 33, 1, 1}}, N1, .type = {NULL, LAR_DTYPE(bf16)}, .no_grad = {true, true}},
+    {.n_src = 3,
+     .dim = {{7, 1, 1, 1}, {7, 5, 1, 1}, {5, 1, 1, 1}},
+     N1,
+     .no_grad = {true, true, true}},
+    {.n_src = 5,
+     .dim = {{64, 5, 1, 1}, {64, 33, 1, 1}, {64, 70, 1, 1}, {33, 1, 1, 1}, {70, 1, 1, 1}},
+     .param = {2},
+     .type = {NULL, LAR_DTYPE(q8_0), LAR_DTYPE(f16)},
+     .no_grad = {true, true, true, true, true}},
+    {.n_src = 2,
+     .dim = {{96, 1, 1, 1}, {96, 65, 1, 1}},
+     N1,
+     .type = {NULL, LAR_DTYPE(q4_0)},
+     .no_grad = {true, true}},
+    {.n_src = 2,
+     .dim = {{96, 131, 1, 1}, {96, 9, 1, 1}},
+     N1,
+     .type = {NULL, LAR_DTYPE(q5_1)},
+     .no_grad = {true, true}},
+    {.n_src = 2,
+     .dim = {{64, 17, 1, 1}, {64, 33, 1, 1}},
+     N1,
+     .type = {NULL, LAR_DTYPE(bf16)},
+     .no_grad = {true, true}},
 };
 
-LAR_OP(matmul, .min_src = 2, .max_src = 9, .param_size = sizeof(lar_matmul_param), .shape = shape, .phases = 2,
-       .units = units, .scratch = scratch, .cpu = cpu, LAR_CASES(cases));
+LAR_OP(matmul, .min_src = 2, .max_src = 9, .param_size = sizeof(lar_matmul_param), .shape = shape,
+       .phases = 2, .units = units, .scratch = scratch, .cpu = cpu, LAR_CASES(cases));

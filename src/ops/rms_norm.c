@@ -1,6 +1,7 @@
 /*
  * rms_norm.c - y = x / sqrt(mean(x^2) + eps) [* w], over each row.
- * Sources: x [n, ...]; w [n], optional. Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+ * Sources: x [n, ...]; w [n], optional. Zhang and Sennrich, "Root Mean Square Layer Normalization",
+ * 2019.
  */
 #include "base/simd.h"
 #include "ops/ops.h"
@@ -18,7 +19,8 @@ static lar_status shape(lar_tensor *t, lar_err *e)
 static void cpu(const lar_tensor *t, const lar_work *wk)
 {
     const int64_t n = t->dim[0];
-    const float eps = LAR_PARAM(lar_rms_norm_param, t)->eps, *w = t->src[1] ? t->src[1]->data : NULL;
+    const float eps = LAR_PARAM(lar_rms_norm_param, t)->eps,
+                *w = t->src[1] ? t->src[1]->data : NULL;
     for (int64_t r = wk->begin; r < wk->end; r++) {
         const float *x = lar_row(t->src[0], r);
         float *y = lar_row(t, r);
@@ -28,8 +30,8 @@ static void cpu(const lar_tensor *t, const lar_work *wk)
     }
 }
 
-/* With k = 1/rms and y = k*x:  dx = k*(dy - y*dot(y,dy)/n). k is recovered per row from x, so the rule needs no
- * saved state and no backward kernel. A weight first scales dy. */
+/* With k = 1/rms and y = k*x:  dx = k*(dy - y*dot(y,dy)/n). k is recovered per row from x, so the
+ * rule needs no saved state and no backward kernel. A weight first scales dy. */
 static lar_status grad(lar_graph *g, lar_tensor *t, lar_err *e)
 {
     lar_tensor *x = t->src[0], *w = t->src[1], *dy = t->grad;
@@ -58,5 +60,5 @@ static const lar_case cases[] = {
     {.n_src = 2, .dim = {{100, 5, 2, 1}, {100, 1, 1, 1}}, .no_grad = {false, true}, EPS},
 };
 
-LAR_OP(rms_norm, .min_src = 1, .max_src = 2, .param_size = sizeof(lar_rms_norm_param), .shape = shape,
-       .units = lar_units_rows, .cpu = cpu, .grad = grad, LAR_CASES(cases));
+LAR_OP(rms_norm, .min_src = 1, .max_src = 2, .param_size = sizeof(lar_rms_norm_param),
+       .shape = shape, .units = lar_units_rows, .cpu = cpu, .grad = grad, LAR_CASES(cases));

@@ -1,8 +1,8 @@
 /*
  * rope.c - rotary position embedding. Su et al., "RoFormer", 2021.
- * rope_table: sources pos I32 [T], inv_freq F64 [half]; result F32 [2*half, T]: cos then sin of pos * inv_freq
- * (angles in double), times mscale. Once per step; every layer reads it.
- * rope: sources x F32 [head_dim, heads, T], table [n_rot, T]; rotates the first n_rot of each head, copies the
+ * rope_table: sources pos I32 [T], inv_freq F64 [half]; result F32 [2*half, T]: cos then sin of pos
+ * * inv_freq (angles in double), times mscale. Once per step; every layer reads it. rope: sources x
+ * F32 [head_dim, heads, T], table [n_rot, T]; rotates the first n_rot of each head, copies the
  * rest. neox pairs (i, i + n_rot/2), else (2i, 2i+1).
  */
 #include "base/simd.h"
@@ -85,16 +85,26 @@ static void rope_cpu(const lar_tensor *t, const lar_work *w)
 }
 
 static const lar_case tables[] = {
-    {.n_src = 2, .dim = {{5, 1, 1, 1}, {8, 1, 1, 1}}, .type = {LAR_DTYPE(i32), LAR_DTYPE(f64)}, .ints = {4000},
-     .param = {0, 0, 0x80, 0x3f}, .no_grad = {true, true}},
+    {.n_src = 2,
+     .dim = {{5, 1, 1, 1}, {8, 1, 1, 1}},
+     .type = {LAR_DTYPE(i32), LAR_DTYPE(f64)},
+     .ints = {4000},
+     .param = {0, 0, 0x80, 0x3f},
+     .no_grad = {true, true}},
 };
 static const lar_case ropes[] = {
     {.n_src = 2, .dim = {{16, 3, 5, 1}, {16, 5, 1, 1}}, .param = {16}, .no_grad = {true, true}},
-    {.n_src = 2, .dim = {{20, 2, 3, 1}, {12, 3, 1, 1}}, .param = {12, 0, 0, 0, 1}, .no_grad = {true, true}},
-    {.n_src = 2, .dim = {{64, 2, 3, 1}, {64, 3, 1, 1}}, .param = {64, 0, 0, 0, 1}, .no_grad = {true, true}},
+    {.n_src = 2,
+     .dim = {{20, 2, 3, 1}, {12, 3, 1, 1}},
+     .param = {12, 0, 0, 0, 1},
+     .no_grad = {true, true}},
+    {.n_src = 2,
+     .dim = {{64, 2, 3, 1}, {64, 3, 1, 1}},
+     .param = {64, 0, 0, 0, 1},
+     .no_grad = {true, true}},
 };
 
-LAR_OP(rope_table, .min_src = 2, .max_src = 2, .param_size = sizeof(lar_rope_table_param), .shape = table_shape,
-       .units = lar_units_rows, .cpu = table_cpu, LAR_CASES(tables));
+LAR_OP(rope_table, .min_src = 2, .max_src = 2, .param_size = sizeof(lar_rope_table_param),
+       .shape = table_shape, .units = lar_units_rows, .cpu = table_cpu, LAR_CASES(tables));
 LAR_OP(rope, .min_src = 2, .max_src = 2, .param_size = sizeof(lar_rope_param), .shape = rope_shape,
        .units = rope_units, .cpu = rope_cpu, LAR_CASES(ropes));

@@ -1,5 +1,5 @@
-/* row.c - row_dot: s[r] = (mul * dot(a, b) + add)^pow with pow 1 or -1/2;  row_scale: y[r,:] = x[r,:] * s[r].
- * The pieces of normalisations' gradients. */
+/* row.c - row_dot: s[r] = (mul * dot(a, b) + add)^pow with pow 1 or -1/2;  row_scale: y[r,:] =
+ * x[r,:] * s[r]. The pieces of normalisations' gradients. */
 #include "base/simd.h"
 #include "ops/ops.h"
 
@@ -44,16 +44,20 @@ static void scale_cpu(const lar_tensor *t, const lar_work *w)
 }
 
 static const lar_case dots[] = {
-    {.n_src = 2, .dim = {{7, 3, 1, 1}, {7, 3, 1, 1}}, .param = {0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0x80, 0x3f},
+    {.n_src = 2,
+     .dim = {{7, 3, 1, 1}, {7, 3, 1, 1}},
+     .param = {0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0x80, 0x3f},
      .no_grad = {true, true}}, /* 1 * dot + 2 */
-    {.n_src = 2, .dim = {{129, 2, 1, 1}, {129, 2, 1, 1}}, .param = {0, 0, 0, 0, 0, 0, 0x80, 0x40, 0, 0, 0, 0xbf},
+    {.n_src = 2,
+     .dim = {{129, 2, 1, 1}, {129, 2, 1, 1}},
+     .param = {0, 0, 0, 0, 0, 0, 0x80, 0x40, 0, 0, 0, 0xbf},
      .no_grad = {true, true}}, /* (0 * dot + 4)^-1/2 */
 };
 static const lar_case scales[] = {
     {.n_src = 2, .dim = {{7, 3, 1, 1}, {1, 3, 1, 1}}, .no_grad = {true, true}},
 };
 
-LAR_OP(row_dot, .min_src = 2, .max_src = 2, .param_size = sizeof(lar_row_dot_param), .shape = dot_shape,
-       .units = lar_units_rows, .cpu = dot_cpu, LAR_CASES(dots));
-LAR_OP(row_scale, .min_src = 2, .max_src = 2, .shape = scale_shape, .units = lar_units_rows, .cpu = scale_cpu,
-       LAR_CASES(scales));
+LAR_OP(row_dot, .min_src = 2, .max_src = 2, .param_size = sizeof(lar_row_dot_param),
+       .shape = dot_shape, .units = lar_units_rows, .cpu = dot_cpu, LAR_CASES(dots));
+LAR_OP(row_scale, .min_src = 2, .max_src = 2, .shape = scale_shape, .units = lar_units_rows,
+       .cpu = scale_cpu, LAR_CASES(scales));

@@ -1,4 +1,5 @@
-/* variant.c - this variant's kernels in one table; and, in the generic build, the list of all variants. */
+/* variant.c - this variant's kernels in one table; and, in the generic build, the list of all
+ * variants. */
 #include "base/simd.h"
 #include "ops/ops.h"
 #include "ops/variants.h"
@@ -37,7 +38,8 @@ const lar_cpu_variant LAR_VSYM(lar_variant) = {
 #if defined(LAR_VARIANT_generic)
 #if defined(__x86_64__)
 extern const lar_cpu_variant lar_variant__avx2, lar_variant__avx512;
-const lar_cpu_variant *const lar_variants[] = {&lar_variant__generic, &lar_variant__avx2, &lar_variant__avx512};
+const lar_cpu_variant *const lar_variants[] = {&lar_variant__generic, &lar_variant__avx2,
+                                               &lar_variant__avx512};
 #elif defined(__aarch64__)
 extern const lar_cpu_variant lar_variant__neon;
 const lar_cpu_variant *const lar_variants[] = {&lar_variant__generic, &lar_variant__neon};

@@ -20,7 +20,7 @@
 size_t lar_acts_bytes(int64_t k, int cols)
 {
     size_t n = (size_t)k * (size_t)cols;
-    return ALIGN64_(n) + ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(int32_t));
+    return ALIGN64_(n) + 2 * ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(int32_t));
 }
 
 void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
@@ -31,6 +31,8 @@ void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
     a->q = (int8_t *)p;
     p += ALIGN64_(n);
     a->d = (float *)(void *)p;
+    p += ALIGN64_(n / 32 * sizeof(float));
+    a->sum = (float *)(void *)p;
     p += ALIGN64_(n / 32 * sizeof(float));
     a->s = (int32_t *)(void *)p;
 }
@@ -49,15 +51,11 @@ static inline vf magnitude(vf x)
 /* 16 of them; returns their sum. */
 static inline int32_t quantize16(vf x, vf id, int8_t *q)
 {
-    int32_t t[16], sum = 0;
     /* The clamp keeps the conversion defined for NaN and infinity; other values never reach it. */
     vf v = vf_max(vf_min(vf_mul(x, id), vf_set1(127.0f)), vf_set1(-127.0f));
-    vi_store(t, vf_round_i(v));
-    for (int i = 0; i < 16; i++) {
-        q[i] = (int8_t)t[i];
-        sum += t[i];
-    }
-    return sum;
+    const vi r = vf_round_i(v);
+    vi_store_s8(q, r);
+    return vi_hsum(r);
 }
 
 void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
@@ -75,6 +73,7 @@ void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
             a->d[at] = ok ? amax / 127.0f : 0.0f;
             a->s[2 * at] = quantize16(lo, id, a->q + 32 * at);
             a->s[2 * at + 1] = quantize16(hi, id, a->q + 32 * at + 16);
+            a->sum[at] = (float)(a->s[2 * at] + a->s[2 * at + 1]);
         }
     }
 }

@@ -29,6 +29,18 @@ enum {
     Q_TILE = 16,                     /* 32-blocks in a tile: 8 KiB of weights, within any L1 */
     Q_TILE_HEADS = Q_TILE / Q_BLOCKS /* format blocks in a tile */
 };
+/* Minima: where one is for all 32 weights, its product with the sum of 32 q is exact as a float too. */
+#if Q_MINS == 2
+typedef vf q_minimum;
+typedef float q_minimum_lane;
+#define q_minimum_load vf_load
+#define q_minimum_store vf_store
+#else
+typedef vi q_minimum;
+typedef int32_t q_minimum_lane;
+#define q_minimum_load vi_load
+#define q_minimum_store vi_store
+#endif
 #define Q_FULL_BIAS (Q_BIAS + (Q_KIND == VI_S8 ? VI_S8_BIAS : 0))
 #ifdef LAR_VARIANT_avx512
 #define Q_COLS 8
@@ -39,29 +51,31 @@ enum {
 /* Activations of one column from one 32-block on. */
 typedef struct q_col {
     const int8_t *q;
-    const float *d;
+    const float *d, *sum;
     const int32_t *s;
 } q_col;
 
 static inline q_col q_column(const lar_acts *x, int c, int64_t block)
 {
     int64_t at = c * (x->k / 32) + block;
-    return (q_col){x->q + 32 * at, x->d + at, x->s + 2 * at};
+    return (q_col){x->q + 32 * at, x->d + at, x->sum + at, x->s + 2 * at};
 }
 
-/* acc after one 32-block of which the integer sum is known; sc, mn: [2], read as far as the format has them. */
-LAR_INLINE vf q_finish(vf acc, vi sum, vf d, vf m, const vi *mn, float dx, const int32_t *s)
+/* acc after 32-block b of x, of which the integer sum is known; mn: [2], read as far as the format has them. */
+LAR_INLINE vf q_finish(vf acc, vi sum, vf d, vf m, const q_minimum *mn, const q_col *x, int b)
 {
-    const vf vdx = vf_set1(dx);
+    const vf vdx = vf_set1(x->d[b]);
     acc = vf_fma(vf_from_i(sum), vf_mul(d, vdx), acc);
     if (Q_MINS == 1)
-        acc = vf_fma(vf_set1((float)(s[0] + s[1])), vf_mul(m, vdx), acc);
-    if (Q_MINS == 2)
-        acc = vf_fma(vf_from_i(vi_mul(mn[0], vi_set1(s[0] + s[1]))), vf_mul(m, vdx), acc);
-    if (Q_MINS == 3) {
-        vi t = vi_add(vi_mul(mn[0], vi_set1(s[0])), vi_mul(mn[1], vi_set1(s[1])));
-        acc = vf_fma(vf_from_i(t), vf_mul(m, vdx), acc);
-    }
+        acc = vf_fma(vf_set1(x->sum[b]), vf_mul(m, vdx), acc);
+#if Q_MINS == 2
+    acc = vf_fma(vf_mul(mn[0], vf_set1(x->sum[b])), vf_mul(m, vdx), acc);
+#elif Q_MINS == 3
+    vi t = vi_add(vi_mul(mn[0], vi_set1(x->s[2 * b])), vi_mul(mn[1], vi_set1(x->s[2 * b + 1])));
+    acc = vf_fma(vf_from_i(t), vf_mul(m, vdx), acc);
+#else
+    (void)mn;
+#endif
     return acc;
 }
 
@@ -90,14 +104,15 @@ LAR_INLINE vi q_scale_or_zero(const q_head *h, int block, int half)
     return vi_set1(0);
 #endif
 }
-LAR_INLINE void q_mins(const q_head *h, int block, vi mn[2])
+LAR_INLINE void q_mins(const q_head *h, int block, q_minimum mn[2])
 {
-    mn[0] = mn[1] = vi_set1(0);
-#if Q_MINS >= 2
+#if Q_MINS == 2
+    mn[0] = mn[1] = vf_from_i(q_min(h, block, 0));
+#elif Q_MINS == 3
     mn[0] = q_min(h, block, 0);
-    if (Q_MINS == 3)
-        mn[1] = q_min(h, block, 1);
+    mn[1] = q_min(h, block, 1);
 #else
+    mn[0] = mn[1] = vi_set1(0);
     (void)h, (void)block;
 #endif
 }
@@ -128,9 +143,9 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
         LAR_UNROLL
         for (int j = 0; j < Q_UNIT; j++) {
             const int b = u * Q_UNIT + j;
-            vi mn[2];
+            q_minimum mn[2];
             q_mins(&h, b, mn);
-            acc = q_finish(acc, sum[j], h.d, h.m, mn, x.d[b], x.s + 2 * b);
+            acc = q_finish(acc, sum[j], h.d, h.m, mn, &x, b);
         }
     }
     return acc;
@@ -148,6 +163,7 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
         p += Q_BYTES;
         x.q += 32 * Q_BLOCKS;
         x.d += Q_BLOCKS;
+        x.sum += Q_BLOCKS;
         x.s += 2 * Q_BLOCKS;
     }
     return acc;
@@ -158,7 +174,8 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
 typedef struct q_tile {
     _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
     float d[Q_TILE][Q_ROWS], m[Q_TILE][Q_ROWS];
-    int32_t sc[Q_TILE][2][Q_ROWS], mn[Q_TILE][2][Q_ROWS];
+    int32_t sc[Q_TILE][2][Q_ROWS];
+    q_minimum_lane mn[Q_TILE][2][Q_ROWS];
 } q_tile;
 
 static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
@@ -185,7 +202,7 @@ static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
         LAR_UNROLL
         for (int j = 0; j < Q_BLOCKS; j++) {
             const int b = i * Q_BLOCKS + j;
-            vi mn[2];
+            q_minimum mn[2];
             vf_store(t->d[b], h.d);
             if (Q_MINS)
                 vf_store(t->m[b], h.m);
@@ -195,9 +212,9 @@ static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
                 vi_store(t->sc[b][1], q_scale_or_zero(&h, j, 1));
             q_mins(&h, j, mn);
             if (Q_MINS >= 2)
-                vi_store(t->mn[b][0], mn[0]);
+                q_minimum_store(t->mn[b][0], mn[0]);
             if (Q_MINS == 3)
-                vi_store(t->mn[b][1], mn[1]);
+                q_minimum_store(t->mn[b][1], mn[1]);
         }
     }
 }
@@ -230,12 +247,16 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
                 sum[j] = q_half(sum[j], w, col[j].q + 32 * b, col[j].s + 2 * b, half, sc);
         }
         vf d = vf_load(t->d[b]), m = Q_MINS ? vf_load(t->m[b]) : d;
-        vi mn[2];
-        mn[0] = Q_MINS >= 2 ? vi_load(t->mn[b][0]) : vi_set1(0);
-        mn[1] = Q_MINS == 3 ? vi_load(t->mn[b][1]) : mn[0];
+        q_minimum mn[2];
+#if Q_MINS >= 2
+        mn[0] = q_minimum_load(t->mn[b][0]);
+        mn[1] = Q_MINS == 3 ? q_minimum_load(t->mn[b][1]) : mn[0];
+#else
+        mn[0] = mn[1] = vi_set1(0);
+#endif
         LAR_UNROLL
         for (int j = 0; j < nc; j++)
-            acc[j] = q_finish(acc[j], sum[j], d, m, mn, col[j].d[b], col[j].s + 2 * b);
+            acc[j] = q_finish(acc[j], sum[j], d, m, mn, &col[j], b);
     }
     LAR_UNROLL
     for (int j = 0; j < nc; j++)

@@ -18,7 +18,10 @@ static void to_f32(const void *src, float *dst, int64_t n)
 static void from_f32(const float *src, void *dst, int64_t n)
 {
     uint16_t *p = dst;
-    for (int64_t i = 0; i < n; i++)
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        vf_store_f16(p + i, vf_load(src + i));
+    for (; i < n; i++)
         p[i] = lar_f32_to_f16(src[i]);
 }
 

@@ -15,6 +15,7 @@ enum { F_ROWS = 4, F_COLS = 6 };
 enum { F_ROWS = 2, F_COLS = 2 };
 #endif
 enum { F_ROWS1 = 4, F_MAX_ROWS = 4 }; /* rows at a time for a single column; the greater of the two */
+enum { F_GROUP_BYTES = 256 << 10 };
 
 LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_acts *x, int c, const int nc,
                        float *y, size_t ldy)
@@ -58,10 +59,9 @@ LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_
     }
 }
 
-static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
-                  size_t ldy)
+static void f_columns(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
+                      size_t ldy)
 {
-    const uint8_t *p = w;
     int r = 0, c;
     if (c1 - c0 == 1)
         for (; r + F_ROWS1 <= rows; r += F_ROWS1)
@@ -75,6 +75,16 @@ static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int
     for (; r < rows; r++)
         for (c = c0; c < c1; c++)
             f_tile(p + (size_t)r * stride, stride, 1, x, c, 1, y + r, ldy);
+}
+
+/* Columns in groups that stay in a core's cache while all rows meet them. */
+static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
+                  size_t ldy)
+{
+    const int64_t fit = F_GROUP_BYTES / (int64_t)sizeof(float) / LAR_MAX(x->k, 1);
+    const int group = (int)LAR_MIN(LAR_MAX(fit, 4 * F_COLS), 1 << 20) / F_COLS * F_COLS;
+    for (int c = c0; c < c1; c += group)
+        f_columns(w, stride, rows, x, c, LAR_MIN(c + group, c1), y, ldy);
 }
 
 #define LAR_FLOAT_FORMAT(name, ...)                                                            \

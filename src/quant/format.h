@@ -21,6 +21,7 @@ typedef struct lar_acts {
     int cols;
     int8_t *q;      /* [cols][k], |q| <= 127 */
     float *d;       /* [cols][k/32] */
+    float *sum;     /* [cols][k/32] sums of 32 q, for minima */
     int32_t *s;     /* [cols][k/16] sums of 16 q, for minima and offsets */
     const float *x; /* [cols] of ldx floats: the activations themselves, for float formats */
     size_t ldx;     /* in floats */

@@ -4,8 +4,8 @@
 
 static const char open_tag[] = "<think>", close_tag[] = "</think>";
 
-void lar_answer_init(lar_answer *a, const lar_tokenizer *t, const char *const *stop, size_t n_stop, bool think,
-                     bool open)
+void lar_answer_init(lar_answer *a, const lar_tokenizer *t, const char *const *stop, size_t n_stop,
+                     bool think, bool open)
 {
     memset(a, 0, sizeof *a);
     lar_detok_init(&a->detok, t, false);
@@ -53,7 +53,8 @@ static lar_status deliver(lar_answer *a, lar_task *t, size_t n, lar_err *e)
     lar_buf_add(to, a->in.p, n);
     if (to->oom)
         return lar_fail(e, LAR_ENOMEM, "answer: out of memory");
-    const lar_status s = lar_task_text(t, thinking ? LAR_EVENT_THINKING : LAR_EVENT_TEXT, a->in.p, n, e);
+    const lar_status s =
+        lar_task_text(t, thinking ? LAR_EVENT_THINKING : LAR_EVENT_TEXT, a->in.p, n, e);
     consume(a, n);
     return s;
 }
@@ -81,8 +82,8 @@ static bool decide(lar_answer *a, bool last)
     return true;
 }
 
-/* How much may be delivered now: all before the first stop string that is whole, else before the first that has
- * begun. */
+/* How much may be delivered now: all before the first stop string that is whole, else before the
+ * first that has begun. */
 static size_t certain(lar_answer *a, bool last)
 {
     size_t cut = a->in.n, begun = a->in.n;
@@ -100,7 +101,8 @@ static size_t certain(lar_answer *a, bool last)
     return a->stopped || last ? cut : begun;
 }
 
-/* The blank lines between a reasoning block and the answer are no part of either, nor of a stop string. */
+/* The blank lines between a reasoning block and the answer are no part of either, nor of a stop
+ * string. */
 static void drop_blank(lar_answer *a)
 {
     size_t n = 0;

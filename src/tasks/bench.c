@@ -1,6 +1,7 @@
 /*
- * bench.c - the task `bench`: tokens per second of prompts of several lengths and of generation, with the spread
- * over repetitions. The work does not depend on which tokens: they are taken in turn from the vocabulary.
+ * bench.c - the task `bench`: tokens per second of prompts of several lengths and of generation,
+ * with the spread over repetitions. The work does not depend on which tokens: they are taken in
+ * turn from the vocabulary.
  */
 #include "tasks/json.h"
 #include "tasks/task.h"
@@ -14,13 +15,36 @@ typedef struct params {
 
 #define AT(f) .offset = offsetof(params, f)
 static const lar_field fields[] = {
-    {.name = "prompts", .letter = 'p', .type = LAR_FIELD_STRING, AT(prompts), .def_str = "512", .unit = "N,N...",
+    {.name = "prompts",
+     .letter = 'p',
+     .type = LAR_FIELD_STRING,
+     AT(prompts),
+     .def_str = "512",
+     .unit = "N,N...",
      .help = "Prompt lengths to measure"},
-    {.name = "generate", .alias = "gen", .letter = 'n', .type = LAR_FIELD_STRING, AT(gens), .def_str = "128", .unit = "N,N...",
+    {.name = "generate",
+     .alias = "gen",
+     .letter = 'n',
+     .type = LAR_FIELD_STRING,
+     AT(gens),
+     .def_str = "128",
+     .unit = "N,N...",
      .help = "Numbers of generated tokens to measure"},
-    {.name = "depths", .letter = 'd', .type = LAR_FIELD_STRING, AT(depths), .def_str = "0", .unit = "N,N...",
+    {.name = "depths",
+     .letter = 'd',
+     .type = LAR_FIELD_STRING,
+     AT(depths),
+     .def_str = "0",
+     .unit = "N,N...",
      .help = "Tokens already held when measuring begins"},
-    {.name = "repetitions", .letter = 'r', .type = LAR_FIELD_INT, AT(reps), .def = 3, .min = 1, .max = 1000, .unit = "N",
+    {.name = "repetitions",
+     .letter = 'r',
+     .type = LAR_FIELD_INT,
+     AT(reps),
+     .def = 3,
+     .min = 1,
+     .max = 1000,
+     .unit = "N",
      .help = "How often each is measured, after one run to warm up"},
 };
 
@@ -31,19 +55,21 @@ typedef struct list {
 
 typedef struct state {
     list prompts, gens, depths;
-    int test;               /* depth-major: every prompt, then every generation */
+    int test; /* depth-major: every prompt, then every generation */
     int32_t *tokens;
     json_t *rows;
 } state;
 
-static lar_status parse(const char *field, const char *text, int min, int max, list *out, lar_err *e)
+static lar_status parse(const char *field, const char *text, int min, int max, list *out,
+                        lar_err *e)
 {
     for (const char *p = text; *p;) {
         char *end;
         const long v = strtol(p, &end, 10);
         if (end == p || (*end && *end != ',') || v < min || v > max || out->n == MAX_LIST)
-            return lar_fail(e, LAR_EARG, "%s: '%.40s', want up to %d numbers from %d to %d, separated by commas", field, text,
-                            MAX_LIST, min, max);
+            return lar_fail(e, LAR_EARG,
+                            "%s: '%.40s', want up to %d numbers from %d to %d, separated by commas",
+                            field, text, MAX_LIST, min, max);
         out->v[out->n++] = (int)v;
         p = *end ? end + 1 : end;
     }
@@ -72,7 +98,8 @@ static lar_status eval(lar_task *t, int n, int each, lar_err *e)
 {
     const state *s = t->state;
     for (int i = 0; i < n; i += each) {
-        lar_step part = {.seq = t->session->seq, .tokens = s->tokens + i, .n = LAR_MIN(each, n - i)};
+        lar_step part = {
+            .seq = t->session->seq, .tokens = s->tokens + i, .n = LAR_MIN(each, n - i)};
         if (lar_task_cancelled(t))
             return lar_fail(e, LAR_ECANCELLED, "cancelled");
         LAR_TRY(lar_engine_step(t->session->engine, &part, 1, e));
@@ -109,7 +136,9 @@ static lar_status measure(lar_task *t, int depth, int n, bool gen, lar_err *e)
     lar_json_put(o, "per_second_min", json_real(worst), &bad);
     lar_json_put(o, "per_second_max", json_real(best), &bad);
     if (gen) /* every weight is read once a token */
-        lar_json_put(o, "gb_per_second", json_real(sum / (double)p->reps * (double)t->model->net->weight_bytes * 1e-9), &bad);
+        lar_json_put(o, "gb_per_second",
+                     json_real(sum / (double)p->reps * (double)t->model->net->weight_bytes * 1e-9),
+                     &bad);
     lar_json_push(s->rows, o, &bad);
     if (bad)
         return lar_fail(e, LAR_ENOMEM, "bench: out of memory");
@@ -120,14 +149,17 @@ static lar_status measure(lar_task *t, int depth, int n, bool gen, lar_err *e)
 static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     state *s = t->state;
-    const int per_depth = s->prompts.n + s->gens.n, total = s->depths.n * per_depth, ctx = lar_engine_ctx(t->session->engine);
+    const int per_depth = s->prompts.n + s->gens.n, total = s->depths.n * per_depth,
+              ctx = lar_engine_ctx(t->session->engine);
     if (s->test < total) {
         const int depth = s->depths.v[s->test / per_depth], i = s->test % per_depth;
         const bool gen = i >= s->prompts.n;
         const int n = gen ? s->gens.v[i - s->prompts.n] : s->prompts.v[i];
         if (n > ctx - depth)
-            return lar_fail(e, LAR_EARG, "bench: %d tokens at depth %d need a context of %d, this one is %d (--ctx)", n, depth,
-                            n + depth, ctx);
+            return lar_fail(
+                e, LAR_EARG,
+                "bench: %d tokens at depth %d need a context of %d, this one is %d (--ctx)", n,
+                depth, n + depth, ctx);
         LAR_TRY(measure(t, depth, n, gen, e));
         s->test++;
         return LAR_OK;

@@ -1,6 +1,6 @@
 /*
- * generate.c - the task `generate`: text after a prompt, or an assistant's answer to a conversation. What the
- * session already holds of the prompt is not computed again.
+ * generate.c - the task `generate`: text after a prompt, or an assistant's answer to a
+ * conversation. What the session already holds of the prompt is not computed again.
  */
 #include "infer/sampler.h"
 #include "tasks/answer.h"
@@ -14,58 +14,139 @@ typedef struct params {
     json_t *messages, *tools, *vars, *logit_bias;
     bool raw, ignore_eos, shift;
     int64_t max_tokens, top_k, repeat_last_n, dry_allowed, dry_last_n, mirostat, seed, keep;
-    double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t, tau, eta;
+    double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t,
+        tau, eta;
     lar_field_list stop, dry_breakers;
 } params;
 
 #define AT(f) .offset = offsetof(params, f)
-#define NUM(n, f, d, lo, hi, h) \
-    {.name = n, .type = LAR_FIELD_NUMBER, AT(f), .def = (d), .min = (lo), .max = (hi), .unit = "X", .help = h}
-#define INT(n, f, d, lo, hi, h) \
-    {.name = n, .type = LAR_FIELD_INT, AT(f), .def = (d), .min = (lo), .max = (hi), .unit = "N", .help = h}
+#define NUM(n, f, d, lo, hi, h)                                                                    \
+    {                                                                                              \
+        .name = n, .type = LAR_FIELD_NUMBER, AT(f), .def = (d), .min = (lo), .max = (hi),          \
+        .unit = "X", .help = h                                                                     \
+    }
+#define INT(n, f, d, lo, hi, h)                                                                    \
+    {                                                                                              \
+        .name = n, .type = LAR_FIELD_INT, AT(f), .def = (d), .min = (lo), .max = (hi),             \
+        .unit = "N", .help = h                                                                     \
+    }
 static const lar_field fields[] = {
-    {.name = "prompt", .letter = 'p', .type = LAR_FIELD_STRING, AT(prompt), .unit = "TEXT",
+    {.name = "prompt",
+     .letter = 'p',
+     .type = LAR_FIELD_STRING,
+     AT(prompt),
+     .unit = "TEXT",
      .help = "What to answer, or with --raw to continue"},
-    {.name = "messages", .type = LAR_FIELD_JSON, AT(messages), .unit = "JSON",
+    {.name = "messages",
+     .type = LAR_FIELD_JSON,
+     AT(messages),
+     .unit = "JSON",
      .help = "A conversation: [{\"role\": ..., \"content\": ...}, ...]"},
-    {.name = "system", .type = LAR_FIELD_STRING, AT(system), .unit = "TEXT", .help = "System message put before the conversation"},
-    {.name = "tools", .type = LAR_FIELD_JSON, AT(tools), .unit = "JSON", .help = "Tools that the template may offer"},
-    {.name = "template-vars", .alias = "chat_template_kwargs", .type = LAR_FIELD_JSON, AT(vars), .unit = "JSON",
+    {.name = "system",
+     .type = LAR_FIELD_STRING,
+     AT(system),
+     .unit = "TEXT",
+     .help = "System message put before the conversation"},
+    {.name = "tools",
+     .type = LAR_FIELD_JSON,
+     AT(tools),
+     .unit = "JSON",
+     .help = "Tools that the template may offer"},
+    {.name = "template-vars",
+     .alias = "chat_template_kwargs",
+     .type = LAR_FIELD_JSON,
+     AT(vars),
+     .unit = "JSON",
      .help = "Further template variables, such as {\"enable_thinking\": false}"},
-    {.name = "raw", .type = LAR_FIELD_BOOL, AT(raw), .help = "Take the prompt as it is, without the chat template"},
-    {.name = "max-tokens", .alias = "n-predict|max_completion_tokens", .letter = 'n', .type = LAR_FIELD_INT, AT(max_tokens),
-     .def = -1, .min = -1, .max = 1 << 28, .unit = "N", .help = "Tokens at most; -1: until it ends or the context is full"},
-    {.name = "ignore-eos", .type = LAR_FIELD_BOOL, AT(ignore_eos), .help = "Go on after an end-of-text token"},
-    {.name = "ctx-shift", .type = LAR_FIELD_BOOL, AT(shift),
+    {.name = "raw",
+     .type = LAR_FIELD_BOOL,
+     AT(raw),
+     .help = "Take the prompt as it is, without the chat template"},
+    {.name = "max-tokens",
+     .alias = "n-predict|max_completion_tokens",
+     .letter = 'n',
+     .type = LAR_FIELD_INT,
+     AT(max_tokens),
+     .def = -1,
+     .min = -1,
+     .max = 1 << 28,
+     .unit = "N",
+     .help = "Tokens at most; -1: until it ends or the context is full"},
+    {.name = "ignore-eos",
+     .type = LAR_FIELD_BOOL,
+     AT(ignore_eos),
+     .help = "Go on after an end-of-text token"},
+    {.name = "ctx-shift",
+     .type = LAR_FIELD_BOOL,
+     AT(shift),
      .help = "When the context is full, drop the older half and evaluate the rest again"},
     INT("keep", keep, 0, 0, 1 << 28, "Tokens at the beginning that a context shift never drops"),
-    {.name = "temp", .alias = "temperature", .type = LAR_FIELD_NUMBER, AT(temp), .def = 0.8, .min = 0, .max = 100, .unit = "X",
+    {.name = "temp",
+     .alias = "temperature",
+     .type = LAR_FIELD_NUMBER,
+     AT(temp),
+     .def = 0.8,
+     .min = 0,
+     .max = 100,
+     .unit = "X",
      .help = "Temperature; 0: always the likeliest token"},
     INT("top-k", top_k, 40, 0, 1 << 28, "Keep the K likeliest tokens; 0: all"),
-    NUM("top-p", top_p, 0.95, 0, 1, "Keep the likeliest tokens that together reach this probability; 1: all"),
-    NUM("min-p", min_p, 0.05, 0, 1, "Keep tokens at least this likely relative to the likeliest; 0: all"),
-    {.name = "typical", .alias = "typical_p", .type = LAR_FIELD_NUMBER, AT(typical), .def = 1, .min = 0, .max = 1, .unit = "X",
+    NUM("top-p", top_p, 0.95, 0, 1,
+        "Keep the likeliest tokens that together reach this probability; 1: all"),
+    NUM("min-p", min_p, 0.05, 0, 1,
+        "Keep tokens at least this likely relative to the likeliest; 0: all"),
+    {.name = "typical",
+     .alias = "typical_p",
+     .type = LAR_FIELD_NUMBER,
+     AT(typical),
+     .def = 1,
+     .min = 0,
+     .max = 1,
+     .unit = "X",
      .help = "Keep the most typical tokens that together reach this probability; 1: all"},
-    NUM("repeat-penalty", repeat, 1, 0.01, 100, "Divide the logits of recent tokens by this; 1: off"),
-    INT("repeat-last-n", repeat_last_n, 64, -1, 1 << 28, "How far back the penalties look; -1: all"),
-    NUM("frequency-penalty", frequency, 0, -100, 100, "Subtract this per recent occurrence of a token"),
+    NUM("repeat-penalty", repeat, 1, 0.01, 100,
+        "Divide the logits of recent tokens by this; 1: off"),
+    INT("repeat-last-n", repeat_last_n, 64, -1, 1 << 28,
+        "How far back the penalties look; -1: all"),
+    NUM("frequency-penalty", frequency, 0, -100, 100,
+        "Subtract this per recent occurrence of a token"),
     NUM("presence-penalty", presence, 0, -100, 100, "Subtract this if a token occurred recently"),
     NUM("dry-multiplier", dry, 0, 0, 100, "Penalty for repeating sequences (DRY); 0: off"),
     NUM("dry-base", dry_base, 1.75, 1, 100, "DRY: growth of the penalty per repeated token"),
-    INT("dry-allowed-length", dry_allowed, 2, 0, 1 << 28, "DRY: repetitions of this length are free"),
+    INT("dry-allowed-length", dry_allowed, 2, 0, 1 << 28,
+        "DRY: repetitions of this length are free"),
     INT("dry-last-n", dry_last_n, -1, -1, 1 << 28, "DRY: how far back to look; -1: all"),
-    {.name = "dry-breaker", .alias = "dry_sequence_breakers", .type = LAR_FIELD_STRINGS, AT(dry_breakers), .unit = "TEXT",
+    {.name = "dry-breaker",
+     .alias = "dry_sequence_breakers",
+     .type = LAR_FIELD_STRINGS,
+     AT(dry_breakers),
+     .unit = "TEXT",
      .help = "DRY: text that ends a repetition (default newline, colon, quote, star)"},
-    NUM("xtc-probability", xtc_p, 0, 0, 1, "Chance of dropping all likely tokens but the least likely of them (XTC)"),
+    NUM("xtc-probability", xtc_p, 0, 0, 1,
+        "Chance of dropping all likely tokens but the least likely of them (XTC)"),
     NUM("xtc-threshold", xtc_t, 0.1, 0, 1, "XTC: what counts as likely"),
-    INT("mirostat", mirostat, 0, 0, 2, "Mirostat version; 0: off. Replaces top-k, top-p, min-p, typical, XTC"),
+    INT("mirostat", mirostat, 0, 0, 2,
+        "Mirostat version; 0: off. Replaces top-k, top-p, min-p, typical, XTC"),
     NUM("mirostat-tau", tau, 5, 0, 100, "Mirostat: wanted surprise in bits"),
     NUM("mirostat-eta", eta, 0.1, 0, 1, "Mirostat: learning rate"),
-    {.name = "logit-bias", .type = LAR_FIELD_JSON, AT(logit_bias), .unit = "JSON",
+    {.name = "logit-bias",
+     .type = LAR_FIELD_JSON,
+     AT(logit_bias),
+     .unit = "JSON",
      .help = "Added to logits: {\"TOKEN ID\": bias, ...}; false: never"},
-    {.name = "seed", .type = LAR_FIELD_INT, AT(seed), .def = -1, .min = -1, .max = 9007199254740991.0, .unit = "N",
+    {.name = "seed",
+     .type = LAR_FIELD_INT,
+     AT(seed),
+     .def = -1,
+     .min = -1,
+     .max = 9007199254740991.0,
+     .unit = "N",
      .help = "Same seed, same answer; -1: another one each time"},
-    {.name = "stop", .type = LAR_FIELD_STRINGS, AT(stop), .unit = "TEXT", .help = "End the answer before this text (may be repeated)"},
+    {.name = "stop",
+     .type = LAR_FIELD_STRINGS,
+     AT(stop),
+     .unit = "TEXT",
+     .help = "End the answer before this text (may be repeated)"},
 };
 
 typedef struct state {
@@ -74,10 +155,10 @@ typedef struct state {
     lar_sampler *sampler;
     lar_logit_bias *bias;
     lar_ids breakers, out;
-    size_t at;                  /* prompt tokens evaluated */
+    size_t at; /* prompt tokens evaluated */
     int cached;
     uint64_t seed;
-    const float *logits;        /* of the next token; NULL until the prompt is done */
+    const float *logits; /* of the next token; NULL until the prompt is done */
     double t_start, t_prompt, t_first, t_end;
     const char *stop_reason;
 } state;
@@ -94,10 +175,12 @@ static lar_status conversation(const params *p, json_t **out, lar_err *e)
         const char *role = json_string_value(json_object_get(first, "role"));
         if (role && strcmp(role, "system") == 0)
             json_array_remove(m, 0);
-        if (json_array_insert_new(m, 0, json_pack("{s:s,s:s}", "role", "system", "content", p->system)))
+        if (json_array_insert_new(m, 0,
+                                  json_pack("{s:s,s:s}", "role", "system", "content", p->system)))
             return lar_fail(e, LAR_EARG, "system: not valid UTF-8, or out of memory");
     }
-    if (p->prompt && json_array_append_new(m, json_pack("{s:s,s:s}", "role", "user", "content", p->prompt)))
+    if (p->prompt &&
+        json_array_append_new(m, json_pack("{s:s,s:s}", "role", "user", "content", p->prompt)))
         return lar_fail(e, LAR_EARG, "prompt: not valid UTF-8, or out of memory");
     if (!json_array_size(m))
         return lar_fail(e, LAR_EARG, "nothing to answer: want prompt or messages");
@@ -151,12 +234,15 @@ static lar_status read_bias(const params *p, state *s, size_t n_vocab, size_t *n
         char *end;
         const unsigned long id = strtoul(key, &end, 10);
         if (key[0] < '0' || key[0] > '9' || *end || id >= n_vocab)
-            return lar_fail(e, LAR_EARG, "logit-bias: '%.40s' is no token id, want 0 to %zu", key, n_vocab - 1);
+            return lar_fail(e, LAR_EARG, "logit-bias: '%.40s' is no token id, want 0 to %zu", key,
+                            n_vocab - 1);
         if (!json_is_number(v) && !json_is_false(v))
             return lar_fail(e, LAR_EARG, "logit-bias: token %lu wants a number or false", id);
         if (!(json_number_value(v) >= -1e9 && json_number_value(v) <= 1e9))
-            return lar_fail(e, LAR_EARG, "logit-bias: token %lu has %g, want -1e9 to 1e9", id, json_number_value(v));
-        s->bias[(*n)++] = (lar_logit_bias){(int32_t)id, json_is_false(v) ? -__builtin_inff() : (float)json_number_value(v)};
+            return lar_fail(e, LAR_EARG, "logit-bias: token %lu has %g, want -1e9 to 1e9", id,
+                            json_number_value(v));
+        s->bias[(*n)++] = (lar_logit_bias){
+            (int32_t)id, json_is_false(v) ? -__builtin_inff() : (float)json_number_value(v)};
     }
     return LAR_OK;
 }
@@ -193,16 +279,32 @@ static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
     lar_sampler_defaults(&sp);
     LAR_TRY(read_bias(p, s, n_vocab, &n_bias, e));
     LAR_TRY(find_breakers(p, t->model->vocab.tok, &s->breakers, e));
-    s->seed = p->seed >= 0 ? (uint64_t)p->seed : lar_random((uint64_t)(lar_clock() * 1e9), (uint64_t)(uintptr_t)s) >> 11;
-    sp = (lar_sampler_params){
-        .seed = s->seed, .temp = (float)p->temp, .top_k = (int32_t)p->top_k, .top_p = (float)p->top_p,
-        .min_p = (float)p->min_p, .typical_p = (float)p->typical, .repeat_penalty = (float)p->repeat,
-        .frequency_penalty = (float)p->frequency, .presence_penalty = (float)p->presence,
-        .repeat_last_n = (int32_t)p->repeat_last_n, .dry_multiplier = (float)p->dry, .dry_base = (float)p->dry_base,
-        .dry_allowed_length = (int32_t)p->dry_allowed, .dry_last_n = (int32_t)p->dry_last_n,
-        .dry_breakers = s->breakers.p, .n_dry_breakers = s->breakers.n, .xtc_probability = (float)p->xtc_p,
-        .xtc_threshold = (float)p->xtc_t, .mirostat = (int32_t)p->mirostat, .mirostat_tau = (float)p->tau,
-        .mirostat_eta = (float)p->eta, .bias = s->bias, .n_bias = n_bias};
+    s->seed = p->seed >= 0
+                  ? (uint64_t)p->seed
+                  : lar_random((uint64_t)(lar_clock() * 1e9), (uint64_t)(uintptr_t)s) >> 11;
+    sp = (lar_sampler_params){.seed = s->seed,
+                              .temp = (float)p->temp,
+                              .top_k = (int32_t)p->top_k,
+                              .top_p = (float)p->top_p,
+                              .min_p = (float)p->min_p,
+                              .typical_p = (float)p->typical,
+                              .repeat_penalty = (float)p->repeat,
+                              .frequency_penalty = (float)p->frequency,
+                              .presence_penalty = (float)p->presence,
+                              .repeat_last_n = (int32_t)p->repeat_last_n,
+                              .dry_multiplier = (float)p->dry,
+                              .dry_base = (float)p->dry_base,
+                              .dry_allowed_length = (int32_t)p->dry_allowed,
+                              .dry_last_n = (int32_t)p->dry_last_n,
+                              .dry_breakers = s->breakers.p,
+                              .n_dry_breakers = s->breakers.n,
+                              .xtc_probability = (float)p->xtc_p,
+                              .xtc_threshold = (float)p->xtc_t,
+                              .mirostat = (int32_t)p->mirostat,
+                              .mirostat_tau = (float)p->tau,
+                              .mirostat_eta = (float)p->eta,
+                              .bias = s->bias,
+                              .n_bias = n_bias};
     return lar_sampler_new(&sp, n_vocab, &s->sampler, e);
 }
 
@@ -241,11 +343,14 @@ static lar_status start(lar_task *t, lar_err *e)
         return lar_fail(e, LAR_EARG, "the prompt has no tokens");
     const int ctx = lar_engine_ctx(t->session->engine);
     if (s->prompt.n > (size_t)ctx)
-        return lar_fail(e, LAR_EFULL, "the prompt has %zu tokens, the context only %d: shorten it or raise --ctx", s->prompt.n,
-                        ctx);
-    lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, !p->raw, !p->raw && opens_thinking(tok, &s->prompt));
+        return lar_fail(e, LAR_EFULL,
+                        "the prompt has %zu tokens, the context only %d: shorten it or raise --ctx",
+                        s->prompt.n, ctx);
+    lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, !p->raw,
+                    !p->raw && opens_thinking(tok, &s->prompt));
     LAR_TRY(make_sampler(t, s, e));
-    /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its logits. */
+    /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
+     * logits. */
     const int32_t *held = lar_seq_tokens(seq);
     size_t same = 0, most = LAR_MIN((size_t)lar_seq_length(seq), s->prompt.n - 1);
     while (same < most && held[same] == s->prompt.p[same])
@@ -265,14 +370,15 @@ static lar_status eval(lar_task *t, const int32_t *ids, int n, lar_err *e)
     return LAR_OK;
 }
 
-/* Drop the older half of what may be dropped and evaluate what stays, so that the answer goes on as it would after
- * a prompt of just those tokens. */
+/* Drop the older half of what may be dropped and evaluate what stays, so that the answer goes on as
+ * it would after a prompt of just those tokens. */
 static lar_status shift(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
     lar_seq *seq = t->session->seq;
-    const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2), drop = LAR_MAX(1, (n - keep) / 2);
+    const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2),
+              drop = LAR_MAX(1, (n - keep) / 2);
     lar_ids rest = {0};
     lar_status st = LAR_OK;
     for (int i = keep + drop; i < n && st == LAR_OK; i++)
@@ -286,7 +392,8 @@ static lar_status shift(lar_task *t, lar_err *e)
     }
     lar_ids_free(&rest);
     if (st == LAR_OK)
-        st = lar_task_notice(t, e, "context full: dropped %d of %d tokens and evaluated the rest again", drop, n);
+        st = lar_task_notice(
+            t, e, "context full: dropped %d of %d tokens and evaluated the rest again", drop, n);
     (void)s;
     return st;
 }
@@ -319,7 +426,8 @@ static lar_status token_step(lar_task *t, lar_err *e)
         return LAR_OK;
     }
     const int n = lar_seq_length(seq);
-    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, (uint64_t)n, NULL, &id, e));
+    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, (uint64_t)n,
+                             NULL, &id, e));
     if (!s->out.n)
         s->t_first = lar_clock();
     if (lar_tokenizer_is_end(tok, id) && !p->ignore_eos) {
@@ -339,7 +447,9 @@ static lar_status token_step(lar_task *t, lar_err *e)
     if (n == lar_engine_ctx(t->session->engine)) {
         if (!p->shift) {
             s->stop_reason = "context";
-            return lar_task_notice(t, e, "the context of %d tokens is full: the answer ends here (--ctx, --ctx-shift)", n);
+            return lar_task_notice(
+                t, e, "the context of %d tokens is full: the answer ends here (--ctx, --ctx-shift)",
+                n);
         }
         LAR_TRY(shift(t, e));
     }
@@ -356,9 +466,11 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     state *s = t->state;
     bool bad = false;
     json_t *r = json_object(), *ids = json_array(), *tm = json_object();
-    lar_json_put(r, "text", lar_json_text(s->answer.text.p ? s->answer.text.p : "", s->answer.text.n), &bad);
+    lar_json_put(r, "text",
+                 lar_json_text(s->answer.text.p ? s->answer.text.p : "", s->answer.text.n), &bad);
     if (s->answer.thinking.n)
-        lar_json_put(r, "thinking", lar_json_text(s->answer.thinking.p, s->answer.thinking.n), &bad);
+        lar_json_put(r, "thinking", lar_json_text(s->answer.thinking.p, s->answer.thinking.n),
+                     &bad);
     for (size_t i = 0; i < s->out.n; i++)
         lar_json_push(ids, json_integer(s->out.p[i]), &bad);
     lar_json_put(r, "tokens", ids, &bad);
@@ -367,13 +479,17 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     const double n_out = (double)s->out.n;
     lar_json_put(tm, "prompt_tokens", json_integer((json_int_t)s->prompt.n), &bad);
     lar_json_put(tm, "cached_tokens", json_integer(s->cached), &bad);
-    lar_json_put(tm, "prompt_per_second",
-                 json_real(per_second((double)(s->prompt.n - (size_t)s->cached), s->t_prompt - s->t_start)), &bad);
+    lar_json_put(
+        tm, "prompt_per_second",
+        json_real(per_second((double)(s->prompt.n - (size_t)s->cached), s->t_prompt - s->t_start)),
+        &bad);
     lar_json_put(tm, "predicted_tokens", json_integer((json_int_t)s->out.n), &bad);
     lar_json_put(tm, "predicted_per_second",
-                 json_real(n_out > 1 ? per_second(n_out - 1, s->t_end - s->t_first) : per_second(n_out, s->t_end - s->t_prompt)),
+                 json_real(n_out > 1 ? per_second(n_out - 1, s->t_end - s->t_first)
+                                     : per_second(n_out, s->t_end - s->t_prompt)),
                  &bad);
-    lar_json_put(tm, "first_token_ms", json_real(s->t_first > 0 ? (s->t_first - s->t_start) * 1e3 : 0), &bad);
+    lar_json_put(tm, "first_token_ms",
+                 json_real(s->t_first > 0 ? (s->t_first - s->t_start) * 1e3 : 0), &bad);
     lar_json_put(r, "timings", tm, &bad);
     lar_json_put(r, "peak_rss_bytes", json_integer((json_int_t)lar_peak_rss()), &bad);
     if (bad || !r) {
@@ -409,7 +525,15 @@ static void finish(lar_task *t)
 }
 
 extern const lar_task_def lar_task_def_generate;
-const lar_task_def lar_task_def_generate = {
-    .name = "generate", .verb = "run", .help = "Answer a prompt or a conversation", .positional = "prompt",
-    .needs = LAR_NEEDS_SESSION, .fields = fields, .n_fields = LAR_LEN(fields), .params_size = sizeof(params),
-    .state_size = sizeof(state), .start = start, .step = step, .finish = finish};
+const lar_task_def lar_task_def_generate = {.name = "generate",
+                                            .verb = "run",
+                                            .help = "Answer a prompt or a conversation",
+                                            .positional = "prompt",
+                                            .needs = LAR_NEEDS_SESSION,
+                                            .fields = fields,
+                                            .n_fields = LAR_LEN(fields),
+                                            .params_size = sizeof(params),
+                                            .state_size = sizeof(state),
+                                            .start = start,
+                                            .step = step,
+                                            .finish = finish};

@@ -23,19 +23,21 @@ struct lar_model {
     atomic_int refs;
     lar_runtime *rt;
     lar_gguf *gguf;
-    lar_vocab_file vocab;       /* .tok NULL where the file has no tokenizer, or (vocab_only) a broken one: */
-    lar_err vocab_err;          /* then this says why */
-    lar_template *chat;         /* NULL where the file has no template, or a broken one: */
-    lar_err chat_err;           /* then this says why */
-    lar_net *net;               /* NULL when opened vocab_only */
+    lar_vocab_file
+        vocab; /* .tok NULL where the file has no tokenizer, or (vocab_only) a broken one: */
+    lar_err vocab_err;  /* then this says why */
+    lar_template *chat; /* NULL where the file has no template, or a broken one: */
+    lar_err chat_err;   /* then this says why */
+    lar_net *net;       /* NULL when opened vocab_only */
 };
 
 struct lar_session {
     atomic_int refs;
     lar_model *model;
-    lar_engine *engine;         /* its KV memory and scheduler */
-    lar_seq *seq;               /* the one sequence of this session */
-    int ctx_asked, ctx_model;   /* tokens: as the caller wanted (0: by default), as the model was trained */
+    lar_engine *engine; /* its KV memory and scheduler */
+    lar_seq *seq;       /* the one sequence of this session */
+    int ctx_asked,
+        ctx_model; /* tokens: as the caller wanted (0: by default), as the model was trained */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * logits.c - the task `logits`: what the model says after a text, as numbers, with a hash that anyone can
- * compare. The session is emptied first; its batch size is how the prompt is cut.
+ * logits.c - the task `logits`: what the model says after a text, as numbers, with a hash that
+ * anyone can compare. The session is emptied first; its batch size is how the prompt is cut.
  */
 #include "base/math.h"
 #include "tasks/json.h"
@@ -17,14 +17,35 @@ typedef struct params {
 
 #define AT(f) .offset = offsetof(params, f)
 static const lar_field fields[] = {
-    {.name = "prompt", .letter = 'p', .type = LAR_FIELD_STRING, AT(prompt), .unit = "TEXT",
+    {.name = "prompt",
+     .letter = 'p',
+     .type = LAR_FIELD_STRING,
+     AT(prompt),
+     .unit = "TEXT",
      .help = "Text, taken as it is; BOS is added as the file says"},
-    {.name = "ids", .type = LAR_FIELD_STRING, AT(ids), .unit = "IDS",
+    {.name = "ids",
+     .type = LAR_FIELD_STRING,
+     AT(ids),
+     .unit = "IDS",
      .help = "Token ids separated by spaces or commas, or @FILE of them, instead of a prompt"},
-    {.name = "top", .letter = 'k', .type = LAR_FIELD_INT, AT(top), .def = 10, .min = 0, .max = 1 << 24, .unit = "K",
+    {.name = "top",
+     .letter = 'k',
+     .type = LAR_FIELD_INT,
+     AT(top),
+     .def = 10,
+     .min = 0,
+     .max = 1 << 24,
+     .unit = "K",
      .help = "Show the K likeliest tokens of the last position"},
-    {.name = "all", .type = LAR_FIELD_BOOL, AT(all), .help = "Evaluate the logits of every position (hash and --out)"},
-    {.name = "out", .letter = 'o', .type = LAR_FIELD_STRING, AT(out), .unit = "FILE",
+    {.name = "all",
+     .type = LAR_FIELD_BOOL,
+     AT(all),
+     .help = "Evaluate the logits of every position (hash and --out)"},
+    {.name = "out",
+     .letter = 'o',
+     .type = LAR_FIELD_STRING,
+     AT(out),
+     .unit = "FILE",
      .help = "Write the logits there: little-endian F32, one row per position"},
 };
 
@@ -48,7 +69,8 @@ static lar_status parse_ids(const char *p, size_t n, lar_ids *ids, lar_err *e)
         for (; p < end && *p >= '0' && *p <= '9' && v <= INT32_MAX; p++)
             v = v * 10 + (*p - '0');
         if (p == begin || v > INT32_MAX)
-            return lar_fail(e, LAR_EARG, "ids: '%.*s' is not a token id", (int)LAR_MIN(20, end - begin), begin);
+            return lar_fail(e, LAR_EARG, "ids: '%.*s' is not a token id",
+                            (int)LAR_MIN(20, end - begin), begin);
         LAR_TRY(lar_ids_add(ids, (int32_t)v, e));
     }
     return LAR_OK;
@@ -83,7 +105,8 @@ static lar_status start(lar_task *t, lar_err *e)
         return lar_fail(e, LAR_EARG, "the prompt has no tokens");
     const int ctx = lar_engine_ctx(t->session->engine);
     if (s->ids.n > (size_t)ctx)
-        return lar_fail(e, LAR_EFULL, "the prompt has %zu tokens, the context only %d", s->ids.n, ctx);
+        return lar_fail(e, LAR_EFULL, "the prompt has %zu tokens, the context only %d", s->ids.n,
+                        ctx);
     lar_seq_truncate(t->session->seq, 0);
     return p->out ? lar_file_create(p->out, &s->file, e) : LAR_OK;
 }
@@ -125,7 +148,8 @@ static bool before(const float *x, int32_t a, int32_t b)
     return x[a] > x[b] || (x[a] == x[b] && a < b);
 }
 
-/* The k best of n, best first: a heap of the best so far with the worst on top, then sorted out of it. */
+/* The k best of n, best first: a heap of the best so far with the worst on top, then sorted out of
+ * it. */
 static void sift(const float *x, int32_t *h, size_t n, size_t i)
 {
     for (;;) {
@@ -207,7 +231,8 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     state *s = t->state;
     const size_t n_vocab = t->model->net->hp.n_vocab, left = s->ids.n - s->at;
     const int n = (int)LAR_MIN(left, (size_t)lar_engine_batch(t->session->engine));
-    lar_step part = {.seq = t->session->seq, .tokens = s->ids.p + s->at, .n = n, .all_logits = p->all};
+    lar_step part = {
+        .seq = t->session->seq, .tokens = s->ids.p + s->at, .n = n, .all_logits = p->all};
     LAR_TRY(lar_engine_step(t->session->engine, &part, 1, e));
     s->at += (size_t)n;
     const bool last = s->at == s->ids.n;
@@ -234,15 +259,16 @@ static void finish(lar_task *t)
 }
 
 extern const lar_task_def lar_task_def_logits;
-const lar_task_def lar_task_def_logits = {.name = "logits",
-                                          .verb = "logits",
-                                          .help = "Show what the model expects after a text, and a hash of it",
-                                          .positional = "prompt",
-                                          .needs = LAR_NEEDS_SESSION,
-                                          .fields = fields,
-                                          .n_fields = LAR_LEN(fields),
-                                          .params_size = sizeof(params),
-                                          .state_size = sizeof(state),
-                                          .start = start,
-                                          .step = step,
-                                          .finish = finish};
+const lar_task_def lar_task_def_logits = {
+    .name = "logits",
+    .verb = "logits",
+    .help = "Show what the model expects after a text, and a hash of it",
+    .positional = "prompt",
+    .needs = LAR_NEEDS_SESSION,
+    .fields = fields,
+    .n_fields = LAR_LEN(fields),
+    .params_size = sizeof(params),
+    .state_size = sizeof(state),
+    .start = start,
+    .step = step,
+    .finish = finish};

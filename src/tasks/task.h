@@ -1,6 +1,7 @@
 /*
- * task.h - what a task is: a const descriptor with a table of fields. Flags, request parsing, --help, JSON
- * keys, the schema and validation all come from the table; a new task is one file and one line in tasks.def.
+ * task.h - what a task is: a const descriptor with a table of fields. Flags, request parsing,
+ * --help, JSON keys, the schema and validation all come from the table; a new task is one file and
+ * one line in tasks.def.
  */
 #ifndef LAR_TASK_H
 #define LAR_TASK_H
@@ -8,13 +9,13 @@
 #include <jansson.h>
 
 typedef enum lar_field_type {
-    LAR_FIELD_STRING,   /* const char *   (owned by the request) */
-    LAR_FIELD_INT,      /* int64_t */
-    LAR_FIELD_NUMBER,   /* double */
-    LAR_FIELD_BOOL,     /* bool */
-    LAR_FIELD_STRINGS,  /* lar_field_list: may be given many times, or as a JSON array of strings */
-    LAR_FIELD_JSON,     /* json_t *, borrowed from the request; NULL when not set */
-    LAR_FIELD_BYTES     /* lar_str */
+    LAR_FIELD_STRING,  /* const char *   (owned by the request) */
+    LAR_FIELD_INT,     /* int64_t */
+    LAR_FIELD_NUMBER,  /* double */
+    LAR_FIELD_BOOL,    /* bool */
+    LAR_FIELD_STRINGS, /* lar_field_list: may be given many times, or as a JSON array of strings */
+    LAR_FIELD_JSON,    /* json_t *, borrowed from the request; NULL when not set */
+    LAR_FIELD_BYTES    /* lar_str */
 } lar_field_type;
 
 typedef struct lar_field_list {
@@ -23,23 +24,23 @@ typedef struct lar_field_list {
 } lar_field_list;
 
 typedef struct lar_field {
-    const char *name;      /* "top-k": the flag is --top-k, the API's key top_k */
-    const char *alias;     /* further keys and flags, '|'-separated ("max_tokens|n-predict"), or NULL */
-    char letter;           /* one-letter flag, or 0 */
+    const char *name;  /* "top-k": the flag is --top-k, the API's key top_k */
+    const char *alias; /* further keys and flags, '|'-separated ("max_tokens|n-predict"), or NULL */
+    char letter;       /* one-letter flag, or 0 */
     lar_field_type type;
-    size_t offset;         /* in the task's params struct */
-    double def, min, max;  /* numbers and bools; min == max: no bounds */
-    const char *def_str;   /* strings */
-    const char *choices;   /* '|'-separated, or NULL */
-    const char *unit;      /* of the value in --help: "N", "FILE", "TEXT" ... */
-    const char *help;      /* one line, no full stop */
+    size_t offset;        /* in the task's params struct */
+    double def, min, max; /* numbers and bools; min == max: no bounds */
+    const char *def_str;  /* strings */
+    const char *choices;  /* '|'-separated, or NULL */
+    const char *unit;     /* of the value in --help: "N", "FILE", "TEXT" ... */
+    const char *help;     /* one line, no full stop */
 } lar_field;
 
 typedef enum lar_task_needs {
     LAR_NEEDS_NOTHING,
-    LAR_NEEDS_VOCAB,     /* a model, opened vocab_only or whole */
-    LAR_NEEDS_MODEL,     /* a whole model */
-    LAR_NEEDS_SESSION    /* a session */
+    LAR_NEEDS_VOCAB,  /* a model, opened vocab_only or whole */
+    LAR_NEEDS_MODEL,  /* a whole model */
+    LAR_NEEDS_SESSION /* a session */
 } lar_task_needs;
 
 typedef struct lar_task lar_task; /* one request, running */
@@ -51,18 +52,19 @@ typedef struct lar_task_def {
     lar_task_needs needs;
     const lar_field *fields;
     size_t n_fields;
-    size_t params_size;              /* the struct that the fields' offsets are in */
-    size_t state_size;               /* zeroed before start */
+    size_t params_size; /* the struct that the fields' offsets are in */
+    size_t state_size;  /* zeroed before start */
     lar_status (*start)(lar_task *t, lar_err *e);
-    lar_status (*step)(lar_task *t, bool *done, lar_err *e); /* one unit of work; cancel is checked between */
-    void (*finish)(lar_task *t);     /* frees what state holds; always called after start */
+    lar_status (*step)(lar_task *t, bool *done,
+                       lar_err *e); /* one unit of work; cancel is checked between */
+    void (*finish)(lar_task *t);    /* frees what state holds; always called after start */
 } lar_task_def;
 
 struct lar_task {
     const lar_task_def *def;
     lar_runtime *rt;
-    lar_model *model;       /* NULL unless needed or given */
-    lar_session *session;   /* likewise */
+    lar_model *model;     /* NULL unless needed or given */
+    lar_session *session; /* likewise */
     const void *params;
     void *state;
     struct lar_request *request;
@@ -74,23 +76,27 @@ const lar_task_def *lar_task_find(const char *name);
 
 /* ---- fields ------------------------------------------------------------------------------- */
 
-/* A params struct filled from the table: defaults first. Memory of strings and JSON is the bag's. */
+/* A params struct filled from the table: defaults first. Memory of strings and JSON is the bag's.
+ */
 typedef struct lar_params {
     const lar_task_def *def;
-    void *data;            /* params_size bytes */
-    bool *is_set;          /* n_fields */
-    json_t **json;         /* n_fields: what keeps a value alive */
-    char **text;           /* n_fields */
+    void *data;    /* params_size bytes */
+    bool *is_set;  /* n_fields */
+    json_t **json; /* n_fields: what keeps a value alive */
+    char **text;   /* n_fields */
 } lar_params;
 lar_status lar_params_new(const lar_task_def *def, lar_params *out, lar_err *e);
 void lar_params_free(lar_params *p);
-/* By name, alias, or the name with '_' for '-'. Unknown names, wrong types and values out of range are
- * LAR_EARG with the field, what was found and what is wanted. */
-lar_status lar_params_set_string(lar_params *p, const char *name, const char *v, lar_err *e); /* parses numbers too */
+/* By name, alias, or the name with '_' for '-'. Unknown names, wrong types and values out of range
+ * are LAR_EARG with the field, what was found and what is wanted. */
+lar_status lar_params_set_string(lar_params *p, const char *name, const char *v,
+                                 lar_err *e); /* parses numbers too */
 lar_status lar_params_set_number(lar_params *p, const char *name, double v, lar_err *e);
-lar_status lar_params_set_bytes(lar_params *p, const char *name, const void *v, size_t n, lar_err *e);
-lar_status lar_params_set_json(lar_params *p, const char *name, const json_t *v, lar_err *e); /* name NULL: an object of fields */
-json_t *lar_task_schema_json(const lar_task_def *def);   /* new reference */
+lar_status lar_params_set_bytes(lar_params *p, const char *name, const void *v, size_t n,
+                                lar_err *e);
+lar_status lar_params_set_json(lar_params *p, const char *name, const json_t *v,
+                               lar_err *e);            /* name NULL: an object of fields */
+json_t *lar_task_schema_json(const lar_task_def *def); /* new reference */
 
 /* ---- events: from a running task to its request's listener ----------------------------------- */
 

@@ -2,7 +2,7 @@
 #include "tensor/dtype.h"
 
 const lar_dtype lar_dtypes[LAR_N_DTYPES] = {
-#define DTYPE(name_, id_, block_, bytes_) \
+#define DTYPE(name_, id_, block_, bytes_)                                                          \
     {.name = #name_, .id = (id_), .block = (block_), .bytes = (bytes_)},
 #include "tensor/dtype.def"
 #undef DTYPE

@@ -7,9 +7,9 @@
 
 typedef struct lar_dtype {
     const char *name;
-    uint32_t id;      /* as GGUF numbers it */
-    uint32_t block;   /* elements in a block */
-    uint32_t bytes;   /* bytes in a block */
+    uint32_t id;    /* as GGUF numbers it */
+    uint32_t block; /* elements in a block */
+    uint32_t bytes; /* bytes in a block */
 } lar_dtype;
 
 /* LAR_DT_f32, LAR_DT_q4_k …: positions in lar_dtypes[]. */
@@ -22,8 +22,8 @@ enum {
 extern const lar_dtype lar_dtypes[LAR_N_DTYPES];
 #define LAR_DTYPE(name) (&lar_dtypes[LAR_DT_##name])
 
-const lar_dtype *lar_dtype_by_id(uint32_t id);          /* NULL if unknown */
-const lar_dtype *lar_dtype_by_name(const char *name);   /* any case; NULL if unknown */
+const lar_dtype *lar_dtype_by_id(uint32_t id);        /* NULL if unknown */
+const lar_dtype *lar_dtype_by_name(const char *name); /* any case; NULL if unknown */
 static inline int lar_dtype_index(const lar_dtype *t)
 {
     return (int)(t - lar_dtypes);

@@ -58,7 +58,8 @@ static void set_strides(lar_tensor *t)
         t->stride[d] = t->stride[d - 1] * (size_t)t->dim[d - 1];
 }
 
-lar_tensor *lar_leaf(lar_graph *g, const lar_dtype *type, const int64_t dim[LAR_MAX_DIM], void *data)
+lar_tensor *lar_leaf(lar_graph *g, const lar_dtype *type, const int64_t dim[LAR_MAX_DIM],
+                     void *data)
 {
     if (g->failed)
         return NULL;
@@ -77,7 +78,8 @@ lar_tensor *lar_leaf(lar_graph *g, const lar_dtype *type, const int64_t dim[LAR_
     return t;
 }
 
-lar_tensor *lar_node(lar_graph *g, const lar_op *op, lar_tensor *const *src, int n_src, const void *param)
+lar_tensor *lar_node(lar_graph *g, const lar_op *op, lar_tensor *const *src, int n_src,
+                     const void *param)
 {
     if (g->failed)
         return NULL;
@@ -160,7 +162,8 @@ lar_tensor *lar_split0(lar_graph *g, lar_tensor *t, int64_t a)
     if (g->failed || !t)
         return NULL;
     int64_t dim[LAR_MAX_DIM] = {a, t->dim[0] / a, t->dim[1], t->dim[2]};
-    size_t stride[LAR_MAX_DIM] = {t->stride[0], lar_row_bytes(t->type, a), t->stride[1], t->stride[2]};
+    size_t stride[LAR_MAX_DIM] = {t->stride[0], lar_row_bytes(t->type, a), t->stride[1],
+                                  t->stride[2]};
     if (t->dim[3] != 1 || t->dim[0] % a) {
         lar_graph_fail(g, LAR_EARG, "split0: the row does not divide");
         return NULL;
@@ -182,9 +185,10 @@ bool lar_same_shape(const lar_tensor *a, const lar_tensor *b)
 lar_status lar_shape_fail(const lar_tensor *t, int src, const char *want, lar_err *e)
 {
     const lar_tensor *s = t->src[src];
-    return lar_fail(e, LAR_EARG, "%s: source %d (%s) is %s [%lld,%lld,%lld,%lld], want %s", t->op->name,
-                    src, s->name ? s->name : "unnamed", s->type->name, (long long)s->dim[0],
-                    (long long)s->dim[1], (long long)s->dim[2], (long long)s->dim[3], want);
+    return lar_fail(e, LAR_EARG, "%s: source %d (%s) is %s [%lld,%lld,%lld,%lld], want %s",
+                    t->op->name, src, s->name ? s->name : "unnamed", s->type->name,
+                    (long long)s->dim[0], (long long)s->dim[1], (long long)s->dim[2],
+                    (long long)s->dim[3], want);
 }
 
 lar_status lar_want_f32(const lar_tensor *t, lar_err *e)

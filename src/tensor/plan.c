@@ -1,7 +1,7 @@
 /*
- * plan.c - who reuses which memory. Nodes are placed in the order in which they run, first fit among the gaps
- * between the blocks that are alive; a block dies with its last reader, views included. Scratch is one area
- * that nodes use in turn.
+ * plan.c - who reuses which memory. Nodes are placed in the order in which they run, first fit
+ * among the gaps between the blocks that are alive; a block dies with its last reader, views
+ * included. Scratch is one area that nodes use in turn.
  */
 #include "tensor/tensor.h"
 #include <string.h>
@@ -97,8 +97,7 @@ lar_status lar_plan(lar_graph *g, int nth, lar_err *e)
     for (int i = 0; i < g->n; i++) {
         lar_tensor *t = g->node[i];
         if (!t->base)
-            t->plan_off =
-                place(live, &n_live, bytes_of(t), t->keep ? g->n : t->last_use, i, &high);
+            t->plan_off = place(live, &n_live, bytes_of(t), t->keep ? g->n : t->last_use, i, &high);
     }
     g->scratch_off = high;
     g->work_bytes = high + ALIGN_UP(scratch);

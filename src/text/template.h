@@ -1,8 +1,8 @@
 /*
- * template.h - chat templates: a Jinja interpreter complete enough for real ones, bounded in steps, output
- * and depth. The oracle is Python's jinja2 as transformers configures it: ImmutableSandboxedEnvironment,
- * trim_blocks, lstrip_blocks, the loop controls, the `generation` tag, tojson with ensure_ascii=False,
- * raise_exception, strftime_now.
+ * template.h - chat templates: a Jinja interpreter complete enough for real ones, bounded in steps,
+ * output and depth. The oracle is Python's jinja2 as transformers configures it:
+ * ImmutableSandboxedEnvironment, trim_blocks, lstrip_blocks, the loop controls, the `generation`
+ * tag, tojson with ensure_ascii=False, raise_exception, strftime_now.
  *
  * A compiled template is immutable: any thread. Rendering needs no lock.
  */
@@ -28,9 +28,11 @@ typedef struct lar_render {
 } lar_render;
 void lar_render_free(lar_render *r);
 
-/* 'vars' is an object whose members are the template's variables (messages, tools, add_generation_prompt,
- * bos_token ...). `now` is the time that strftime_now formats (Unix seconds, UTC). LAR_EARG when the template
- * calls raise_exception or the data does not fit it; the message has the template's line. */
-lar_status lar_template_render(const lar_template *t, const json_t *vars, int64_t now, lar_render *out, lar_err *e);
+/* 'vars' is an object whose members are the template's variables (messages, tools,
+ * add_generation_prompt, bos_token ...). `now` is the time that strftime_now formats (Unix seconds,
+ * UTC). LAR_EARG when the template calls raise_exception or the data does not fit it; the message
+ * has the template's line. */
+lar_status lar_template_render(const lar_template *t, const json_t *vars, int64_t now,
+                               lar_render *out, lar_err *e);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * engine_main.c - the engine alone, without the house around it: opens a GGUF file, evaluates sixteen ids
- * and prints a hash of all logits for every kernel variant that runs here. Shows that the rooms 'base' to
- * 'infer' need libc only, and gives other systems a number to compare with. Needs infer and ops.
+ * engine_main.c - the engine alone, without the house around it: opens a GGUF file, evaluates
+ * sixteen ids and prints a hash of all logits for every kernel variant that runs here. Shows that
+ * the rooms 'base' to 'infer' need libc only, and gives other systems a number to compare with.
+ * Needs infer and ops.
  */
 #include "base/os.h"
 #include "infer/engine.h"

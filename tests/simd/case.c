@@ -81,6 +81,9 @@ static void integers(const simd_in *in, simd_out *o)
     for (int e = 0; e < 4; e++)
         t[e] = vi_pack_s8(w[e]);
     put_i(o, vi_dot16(vi_set1(-VI_S8_BIAS * sum), t, in->x, VI_S8));
+    const vi small8 = vf_round_i(vf_max(vf_min(vf_load(in->b), vf_set1(127.0f)), vf_set1(-128.0f)));
+    vi_store_s8(o->bytes, small8);
+    o->isum = vi_hsum(r);
 }
 
 simd_case_fn LAR_VSYM(simd_case);

@@ -18,6 +18,8 @@ typedef struct simd_out {
     int32_t i[SIMD_INTS][16];
     float sum, max, dot;
     uint16_t half[16];
+    int8_t bytes[16];
+    int32_t isum;
     int floats, ints; /* rows in use */
 } simd_out;
 

@@ -1,6 +1,7 @@
 /*
- * cpu.h - the processor as a device: which kernel variants it can run, and running a planned graph on the
- * thread pool. It never names an op or a block format: their tables come in with the variant.
+ * cpu.h - the processor as a device: which kernel variants it can run, and running a planned graph
+ * on the thread pool. It never names an op or a block format: their tables come in with the
+ * variant.
  */
 #ifndef LAR_CPU_H
 #define LAR_CPU_H
@@ -10,9 +11,10 @@
 
 void lar_cpu_detect(lar_cpu_features *out);
 
-/* The best usable one, or the one named (NULL or "": the best). LAR_EUNSUPPORTED with the list otherwise. */
-lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *name, const lar_cpu_variant **out,
-                          lar_err *e);
+/* The best usable one, or the one named (NULL or "": the best). LAR_EUNSUPPORTED with the list
+ * otherwise. */
+lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *name,
+                          const lar_cpu_variant **out, lar_err *e);
 
 /* Run a planned graph: leaves and inputs are filled in, outputs can be read when it returns. */
 void lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool);

@@ -36,7 +36,8 @@ void lar_cpu_detect(lar_cpu_features *out)
     brand(out->name);
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return;
-    /* What the system saves at a context switch: 6 = SSE and AVX, e0 = AVX-512, 60000 = AMX tiles. */
+    /* What the system saves at a context switch: 6 = SSE and AVX, e0 = AVX-512, 60000 = AMX tiles.
+     */
     const uint64_t saved = xgetbv();
     const bool ymm = (saved & 6) == 6, zmm = ymm && (saved & 0xe0) == 0xe0;
     const bool tmm = (saved & 0x60000) == 0x60000;
@@ -45,8 +46,8 @@ void lar_cpu_detect(lar_cpu_features *out)
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return;
     out->avx2 = ymm && (b & bit_AVX2);
-    out->avx512 = zmm && (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512VL) &&
-                  (b & bit_AVX512DQ);
+    out->avx512 =
+        zmm && (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512VL) && (b & bit_AVX512DQ);
     out->avx512_vnni = out->avx512 && (c & bit_AVX512VNNI);
     out->amx_int8 = tmm && (d & (1u << 24)) && (d & (1u << 25));
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
@@ -119,8 +120,8 @@ lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *
             *out = all[i];
     }
     if (!*out)
-        s = lar_fail(e, LAR_EUNSUPPORTED, "kernel variant '%s' cannot run here, want one of: %s", name,
-                     known.p ? known.p : "");
+        s = lar_fail(e, LAR_EUNSUPPORTED, "kernel variant '%s' cannot run here, want one of: %s",
+                     name, known.p ? known.p : "");
     lar_buf_free(&known);
     return s;
 }

@@ -1,8 +1,8 @@
 /*
- * run.c - a planned graph on the thread pool. Stages with several units are shared: every worker takes the
- * next few units from a counter, so that one that was put to sleep by the system holds up little. Runs of
- * single-unit stages are done by whoever reaches the barrier last, while the others wait there: one barrier
- * per shared stage, none for small ones.
+ * run.c - a planned graph on the thread pool. Stages with several units are shared: every worker
+ * takes the next few units from a counter, so that one that was put to sleep by the system holds up
+ * little. Runs of single-unit stages are done by whoever reaches the barrier last, while the others
+ * wait there: one barrier per shared stage, none for small ones.
  */
 #include "device/cpu/cpu.h"
 #include <stdatomic.h>
@@ -11,11 +11,12 @@ typedef struct job {
     const lar_graph *g;
     const lar_cpu_variant *v;
     lar_pool *pool;
-    int next;                  /* first stage that has not been started */
-    atomic_llong unit;         /* next unit of the shared stage */
+    int next;          /* first stage that has not been started */
+    atomic_llong unit; /* next unit of the shared stage */
 } job;
 
-static void run_units(const job *j, const lar_stage *s, int64_t begin, int64_t end, int ith, int nth)
+static void run_units(const job *j, const lar_stage *s, int64_t begin, int64_t end, int ith,
+                      int nth)
 {
     const lar_work w = {begin, end, s->phase, ith, nth, j->g->scratch, j->v->kernels};
     j->v->ops[s->node->op->id]->cpu(s->node, &w);
