@@ -18,7 +18,8 @@ WINDOWS := $(findstring mingw,$(MACHINE))
 DARWIN  := $(findstring apple,$(MACHINE))$(findstring darwin,$(MACHINE))
 PREFIX  ?= /usr/local
 
-OPT     ?= $(if $(SAN),-O1,-O2)
+# -Og with sanitizers: gcc takes minutes for the plain kernels with more.
+OPT     ?= $(if $(SAN),-Og,-O2)
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 # Numerics (docs/NUMERICS.md): no contraction, no fast-math, nowhere.
 NUM     := -ffp-contract=off -fno-math-errno -fno-trapping-math
@@ -40,8 +41,7 @@ VARIANTS := generic neon
 else
 VARIANTS := generic
 endif
-# With sanitizers gcc takes minutes for the plain kernels, unless it does little.
-VFLAGS_generic := $(if $(SAN),-Og)
+VFLAGS_generic :=
 VFLAGS_avx2    := -mavx2 -mfma -mf16c
 VFLAGS_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
 VFLAGS_neon    :=

@@ -9,52 +9,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BIG = 128 << 20, PIECE = 2 << 20 };
+enum { BIG = 128 << 20, PIECE = 2 << 20, PASSES = 6 };
 
-/* Of n times the one below which a quarter lies: other work on the machine shows in the upper ones. */
-static int ascending(const void *a, const void *b)
+/* Of several repetitions the shortest: other work on the machine shows in the others. */
+static double shortest(const double *t, int n)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double quarter(double *t, int n)
-{
-    qsort(t, (size_t)n, sizeof *t, ascending);
-    return t[n / 4];
+    double best = t[0];
+    for (int i = 1; i < n; i++)
+        best = LAR_MIN(best, t[i]);
+    return best;
 }
 
 static double read_speed(const uint8_t *w)
 {
-    double t[3 * (BIG / PIECE)];
-    int n = 0;
+    double t[PASSES];
     uint64_t sum[8] = {0};
-    for (int rep = 0; rep < 3; rep++)
-        for (size_t at = 0; at < BIG; at += PIECE) {
-            const double start = lar_clock();
-            for (size_t i = at; i < at + PIECE; i += 64) {
-                uint64_t v[8];
-                memcpy(v, w + i, 64);
-                for (int j = 0; j < 8; j++)
-                    sum[j] += v[j];
-            }
-            t[n++] = lar_clock() - start;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double start = lar_clock();
+        for (size_t i = 0; i < BIG; i += 64) {
+            uint64_t v[8];
+            memcpy(v, w + i, 64);
+            for (int j = 0; j < 8; j++)
+                sum[j] += v[j];
         }
-    return sum[0] == 1 && sum[5] == 2 ? 0 : PIECE / quarter(t, n) * 1e-9;
+        t[pass] = lar_clock() - start;
+    }
+    return sum[0] == 1 && sum[5] == 2 ? 0 : BIG / shortest(t, PASSES) * 1e-9;
 }
 
 /* One column over weights that no cache holds, GB/s. */
 static double memory_speed(const lar_format *f, const uint8_t *w, size_t stride, const lar_acts *a, float *y)
 {
     const int rows = (int)(PIECE / stride) / 16 * 16;
-    double t[3 * (BIG / PIECE)];
-    int n = 0;
-    for (int rep = 0; rep < 3; rep++)
-        for (size_t at = 0; at < BIG; at += PIECE) {
-            const double start = lar_clock();
+    double t[PASSES];
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double start = lar_clock();
+        for (size_t at = 0; at < BIG; at += PIECE)
             f->dot(w + at, stride, rows, a, 0, 1, y, (size_t)rows);
-            t[n++] = lar_clock() - start;
-        }
-    return rows * (double)stride / quarter(t, n) * 1e-9;
+        t[pass] = lar_clock() - start;
+    }
+    return (double)rows * (double)stride * (BIG / PIECE) / shortest(t, PASSES) * 1e-9;
 }
 
 /* Seconds for one call. */
@@ -64,13 +58,13 @@ static double time_dot(const lar_format *f, const uint8_t *w, size_t stride, int
     static double t[400];
     double total = 0;
     int n = 0;
-    for (; n < 4 || (total < 0.2 && n < 400); n++) {
+    for (; n < 5 || (total < 0.2 && n < 400); n++) {
         const double start = lar_clock();
         f->dot(w, stride, rows, a, 0, cols, y, (size_t)rows);
         t[n] = lar_clock() - start;
         total += t[n];
     }
-    return quarter(t, n);
+    return shortest(t, n);
 }
 
 static void bench(const lar_kernels *kern, int t, const uint8_t *w, const lar_acts *a, int rows, float *y)

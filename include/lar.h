@@ -133,7 +133,7 @@ LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts
                                    lar_err *e);
 LAR_API void lar_session_free(lar_session *s);
 LAR_API char *lar_session_info(lar_session *s); /* JSON: context in effect, KV bytes, tokens held */
-LAR_API void lar_session_clear(lar_session *s);
+LAR_API lar_status lar_session_clear(lar_session *s, lar_err *e); /* forget everything */
 LAR_API lar_status lar_session_save(lar_session *s, const char *path, lar_err *e); /* atomic */
 LAR_API lar_status lar_session_load(lar_session *s, const char *path, lar_err *e);
 

@@ -298,7 +298,7 @@ static const kase cases[] = {
     {"-2 layers", OPEN, LAR_EFORMAT, "llama.block_count", HP "block_count", layers_negative},
     {"layers as text", OPEN, LAR_EFORMAT, "llama.block_count", HP "block_count", layers_string},
     {"layers missing", OPEN, LAR_EFORMAT, "llama.block_count is missing", HP "block_count", NULL},
-    {"fewer layers", FINE, LAR_OK, "", HP "block_count", layers_1},
+    {"fewer layers", OPEN, LAR_EUNSUPPORTED, "architecture llama has no use for it", HP "block_count", layers_1},
     {"huge width", OPEN, LAR_EFORMAT, "embedding_length is 4.29497e+09", HP "embedding_length",
      embd_max},
     {"other width", OPEN, LAR_EFORMAT, "token_embd.weight: shape [32,40,1,1], want [64,40,1,1]",

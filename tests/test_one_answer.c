@@ -3,6 +3,7 @@
  * machine has. */
 #include "engine_test.h"
 #include "base/os.h"
+#include <fenv.h>
 #include <unistd.h>
 
 enum { N = 150 }; /* more than two pages */
@@ -210,6 +211,48 @@ static void test_reuse(void **state)
     each(check_reuse);
 }
 
+/* The caller's floating-point mode changes nothing, and is his again afterwards. */
+static void check_mode(const truth *t, float *out)
+{
+    rig r;
+    rig_options o = options(t);
+    o.threads = 2;
+    assert_int_equal(fesetround(FE_UPWARD), 0);
+    rig_open(&r, t->path, &o);
+    lar_seq *q = rig_seq(&r), *whole = rig_seq(&r);
+    rig_eval(&r, q, t->ids, N, 1, out);
+    assert_int_equal(fegetround(), FE_UPWARD);
+    fesetround(FE_TONEAREST);
+    same(t, out, 0, N, "rounding upward, token by token");
+    fesetround(FE_UPWARD);
+    rig_eval(&r, whole, t->ids, N, 64, out);
+    fesetround(FE_TONEAREST);
+    same(t, out, 0, N, "rounding upward");
+    rig_close(&r);
+}
+
+static void test_mode(void **state)
+{
+    (void)state;
+    each(check_mode);
+}
+
+/* One sequence cannot be in a step twice. */
+static void test_twice(void **state)
+{
+    (void)state;
+    rig r;
+    lar_err e = {0};
+    const int32_t ids[] = {1, 2, 3};
+    rig_open(&r, files[0], &(rig_options){0});
+    lar_seq *q = rig_seq(&r);
+    lar_step p[2] = {{.seq = q, .tokens = ids, .n = 3}, {.seq = q, .tokens = ids, .n = 3}};
+    assert_int_equal(lar_engine_step(r.en, p, 2, &e), LAR_EARG);
+    assert_int_equal(lar_seq_length(q), 0);
+    assert_int_equal(lar_engine_step(r.en, p, 1, &e), LAR_OK);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +260,8 @@ int main(void)
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_twice),
     };
     return cmocka_run_group_tests_name("one answer", tests, NULL, NULL);
 }

@@ -28,4 +28,8 @@ double lar__bandwidth(lar_pool *pool);
 /* The whole JSON value as text, or NULL; v is stolen. */
 char *lar__json_take(json_t *v, bool bad);
 
+/* A session serves one call at a time: LAR_EARG when it is taken. */
+lar_status lar__session_take(lar_session *s, lar_err *e);
+void lar__session_give(lar_session *s);
+
 #endif

@@ -1,5 +1,6 @@
 /* request.c - tasks by name, requests with their fields, and running them. */
 #include "api/api.h"
+#include "base/math.h"
 #include <string.h>
 
 int lar_task_count(void)
@@ -181,17 +182,26 @@ lar_status lar_request_run(lar_request *r, lar_event_fn *fn, void *user, lar_err
     lar_task t = {
         .def = def, .rt = r->rt, .session = r->session, .params = r->params.data, .request = r};
     LAR_TRY(check_needs(r, &t.model, e));
+    if (t.session)
+        LAR_TRY(lar__session_take(t.session, e));
     t.state = lar_alloc_aligned(LAR_MAX(def->state_size, (size_t)1));
-    if (!t.state)
+    if (!t.state) {
+        if (t.session)
+            lar__session_give(t.session);
         return lar_fail(e, LAR_ENOMEM, "task '%s': out of memory", def->name);
+    }
     lar__ref(&r->refs);
     r->running = true;
     r->fn = fn;
     r->user = user;
+    r->fp = lar_fp_enter();
     lar_status s = run(&t, e);
+    lar_fp_leave(r->fp);
     r->running = false;
     atomic_store(&r->cancel, 0);
     lar_free_aligned(t.state);
+    if (t.session)
+        lar__session_give(t.session);
     lar_request_free(r);
     return s;
 }

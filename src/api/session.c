@@ -103,22 +103,44 @@ char *lar_session_info(lar_session *s)
     return lar__json_take(o, bad);
 }
 
-void lar_session_clear(lar_session *s)
+lar_status lar__session_take(lar_session *s, lar_err *e)
 {
-    if (s)
-        lar_seq_truncate(s->seq, 0);
+    if (atomic_flag_test_and_set(&s->busy))
+        return lar_fail(e, LAR_EARG, "the session is in use by another call");
+    return LAR_OK;
+}
+
+void lar__session_give(lar_session *s)
+{
+    atomic_flag_clear(&s->busy);
+}
+
+lar_status lar_session_clear(lar_session *s, lar_err *e)
+{
+    if (!s)
+        return LAR_OK;
+    LAR_TRY(lar__session_take(s, e));
+    lar_seq_truncate(s->seq, 0);
+    lar__session_give(s);
+    return LAR_OK;
 }
 
 lar_status lar_session_save(lar_session *s, const char *path, lar_err *e)
 {
     if (!s || !path)
         return lar_fail(e, LAR_EARG, "lar_session_save: %s is NULL", s ? "path" : "the session");
-    return lar_seq_save(s->seq, path, e);
+    LAR_TRY(lar__session_take(s, e));
+    const lar_status st = lar_seq_save(s->seq, path, e);
+    lar__session_give(s);
+    return st;
 }
 
 lar_status lar_session_load(lar_session *s, const char *path, lar_err *e)
 {
     if (!s || !path)
         return lar_fail(e, LAR_EARG, "lar_session_load: %s is NULL", s ? "path" : "the session");
-    return lar_seq_load(s->seq, path, e);
+    LAR_TRY(lar__session_take(s, e));
+    const lar_status st = lar_seq_load(s->seq, path, e);
+    lar__session_give(s);
+    return st;
 }

@@ -47,7 +47,7 @@ static void do_clear(cli_chat *ch, const char *arg)
     while (json_array_size(ch->messages) &&
            (json_array_size(ch->messages) > 1 || strcmp(cli_chat_last_role(ch), "system") != 0))
         drop_last(ch);
-    lar_session_clear(ch->c.s);
+    lar_session_clear(ch->c.s, NULL);
     dim(ch, "the conversation is forgotten");
 }
 

@@ -347,3 +347,37 @@ double lar_erf(double x)
         v = 1 - lar_exp(-a * a) / (a + 2) * poly((a - 2) / (a + 2), erfc_c, LAR_LEN(erfc_c));
     return x < 0 ? -v : v;
 }
+
+#if defined(__SSE2__)
+uint64_t lar_fp_enter(void)
+{
+    const unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(0x1F80);
+    return before;
+}
+void lar_fp_leave(uint64_t before)
+{
+    __builtin_ia32_ldmxcsr((unsigned)before);
+}
+#elif defined(__aarch64__)
+uint64_t lar_fp_enter(void)
+{
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+    return before;
+}
+void lar_fp_leave(uint64_t before)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+}
+#else
+uint64_t lar_fp_enter(void)
+{
+    return 0;
+}
+void lar_fp_leave(uint64_t before)
+{
+    (void)before;
+}
+#endif

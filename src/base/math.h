@@ -7,6 +7,18 @@
 #define LAR_MATH_H
 #include "base/base.h"
 
+#if defined(__FAST_MATH__)
+#error "-ffast-math changes answers: docs/NUMERICS.md"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "floats must be evaluated as floats (on 32-bit x86: -msse2 -mfpmath=sse): docs/NUMERICS.md"
+#endif
+
+/* The floating-point mode that answers are computed in: to nearest even, no flush to zero, no traps. Whoever
+ * computes enters it and puts the caller's own back; the pool's workers are always in it. */
+uint64_t lar_fp_enter(void);
+void lar_fp_leave(uint64_t before);
+
 /* fma(a, b, c) rounded once, without trusting libm's (mingw's is wrong in a quarter of random
  * cases). */
 float lar_fma(float a, float b, float c);

@@ -2,6 +2,7 @@
  * pool.c - the one thread pool. Threads meet at gates: a counter that is waited on by a short spin,
  * then by sleeping (futex on Linux, a condition variable elsewhere). Depends on os.h and pthreads.
  */
+#include "base/math.h"
 #include "base/pool.h"
 #include "base/os.h"
 #include <pthread.h>
@@ -50,45 +51,6 @@ struct lar_pool {
     pthread_mutex_t turn; /* whose job it is */
     worker *workers;      /* [threads - 1] */
 };
-
-/* ---- floating-point control: no flush to zero, nearest even, no traps ----------------------- */
-
-#if defined(__SSE2__)
-typedef unsigned fp_state;
-static fp_state fp_enter(void)
-{
-    fp_state old = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(0x1F80);
-    return old;
-}
-static void fp_leave(fp_state old)
-{
-    __builtin_ia32_ldmxcsr(old);
-}
-#elif defined(__aarch64__)
-typedef uint64_t fp_state;
-static fp_state fp_enter(void)
-{
-    fp_state old;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
-    return old;
-}
-static void fp_leave(fp_state old)
-{
-    __asm__ volatile("msr fpcr, %0" : : "r"(old));
-}
-#else
-typedef int fp_state;
-static fp_state fp_enter(void)
-{
-    return 0;
-}
-static void fp_leave(fp_state old)
-{
-    (void)old;
-}
-#endif
 
 /* ---- gates ----------------------------------------------------------------------------------- */
 
@@ -182,7 +144,7 @@ static void *work(void *arg)
 {
     worker *w = arg;
     lar_pool *p = w->pool;
-    fp_enter();
+    lar_fp_enter();
     for (uint32_t seen = 0;; seen++) {
         gate_wait(&p->work, seen, p->spin);
         if (p->stop)
@@ -271,7 +233,7 @@ int lar_pool_threads(const lar_pool *p)
 void lar_pool_run(lar_pool *p, lar_job_fn *fn, void *arg)
 {
     pthread_mutex_lock(&p->turn);
-    fp_state fp = fp_enter();
+    const uint64_t fp = lar_fp_enter();
     if (p->threads == 1) {
         fn(arg, 0, 1);
     } else {
@@ -284,7 +246,7 @@ void lar_pool_run(lar_pool *p, lar_job_fn *fn, void *arg)
         if (atomic_fetch_sub(&p->running, 1) != 1)
             gate_wait(&p->done, done, p->spin);
     }
-    fp_leave(fp);
+    lar_fp_leave(fp);
     pthread_mutex_unlock(&p->turn);
 }
 

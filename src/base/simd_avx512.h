@@ -159,7 +159,10 @@ static inline void vi_store_s8(int8_t *p, vi a)
 }
 static inline int32_t vi_hsum(vi a)
 {
-    return _mm512_reduce_add_epi32(a);
+    __m256i b = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    __m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+    c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xb1)));
 }
 static inline vi vi_set1(int32_t x)
 {

@@ -5,7 +5,7 @@
 static lar_status make_cache(lar_engine *en, lar_err *e)
 {
     const lar_net *net = en->net;
-    const int n_layer = net->dec.n_layer;
+    const int n_layer = lar_net_n_caches(net);
     const lar_dtype *type = en->opts.kv_type;
     int64_t kd[LAR_MAX_DIM], vd[LAR_MAX_DIM];
     size_t kb, vb, total;
@@ -172,6 +172,9 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
 
 static lar_status check_part(const lar_engine *en, const lar_step *p, lar_err *e)
 {
+    if (p->seq->en != en || p->seq->step == en->steps)
+        return lar_fail(e, LAR_EARG, "step: a sequence of another engine, or the same one twice");
+    p->seq->step = en->steps;
     const int n_vocab = (int)en->net->hp.n_vocab;
     if (p->n < 1)
         return lar_fail(e, LAR_EARG, "step: a part of %d tokens", p->n);
@@ -234,6 +237,7 @@ lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err
 {
     int n_tokens = 0, n_out = 0;
     lar__shape *s;
+    en->steps++;
     for (int i = 0; i < n_parts; i++) {
         LAR_TRY(check_part(en, &parts[i], e));
         if (parts[i].n > en->opts.batch - n_tokens)

@@ -26,6 +26,7 @@ struct lar_engine {
     void *kv_mem;
     size_t kv_bytes;
     lar__shape shape[2]; /* of single-token steps, and of the last other */
+    uint64_t steps;
     void *work;
     size_t work_bytes;
 };
@@ -33,6 +34,7 @@ struct lar_engine {
 struct lar_seq {
     lar_engine *en;
     int slot, n, n_pages;
+    uint64_t step;               /* the last step that it took part in */
     int32_t *tokens; /* [ctx] */
     int32_t *page;   /* [n_pages of the engine] */
 };

@@ -90,7 +90,7 @@ static int32_t take_page(lar_engine *en)
 
 static void copy_page(lar_engine *en, int32_t to, int32_t from)
 {
-    for (int l = 0; l < en->net->dec.n_layer; l++) {
+    for (int l = 0; l < lar_net_n_caches(en->net); l++) {
         lar_tensor *c[2] = {en->k[l], en->v[l]};
         for (int i = 0; i < 2; i++)
             memcpy((char *)c[i]->data + (size_t)to * c[i]->stride[3],

@@ -24,7 +24,7 @@ static header header_of(const lar_seq *s)
                     .numerics = LAR_NUMERICS,
                     .kv_type = en->opts.kv_type->id,
                     .page = LAR_PAGE,
-                    .n_layer = (uint32_t)en->net->dec.n_layer};
+                    .n_layer = (uint32_t)lar_net_n_caches(en->net)};
 }
 
 static void pack(uint8_t *p, uint64_t v, int n)
@@ -57,6 +57,32 @@ static lar_status put(writer *w, const void *p, size_t n, lar_err *e)
     return lar_file_write(w->f, p, n, e);
 }
 
+/* One page of a cache [dim, LAR_PAGE, heads, pages], of which `cells` are this sequence's: what others left in the
+ * rest goes into no file. */
+static lar_status put_page(const lar_tensor *c, int32_t page, int cells, char *buf, writer *w,
+                           lar_err *e)
+{
+    const char *from = (const char *)c->data + (size_t)page * c->stride[3];
+    memset(buf, 0, c->stride[3]);
+    for (int64_t h = 0; h < c->dim[2]; h++)
+        memcpy(buf + (size_t)h * c->stride[2], from + (size_t)h * c->stride[2],
+               (size_t)cells * c->stride[1]);
+    return put(w, buf, c->stride[3], e);
+}
+
+static lar_status put_pages(const lar_seq *s, char *buf, writer *w, lar_err *e)
+{
+    const lar_engine *en = s->en;
+    for (int i = 0; i * LAR_PAGE < s->n; i++) { /* a failed step may have left more pages */
+        const int cells = LAR_MIN(LAR_PAGE, s->n - i * LAR_PAGE);
+        for (int l = 0; l < lar_net_n_caches(en->net); l++) {
+            LAR_TRY(put_page(en->k[l], s->page[i], cells, buf, w, e));
+            LAR_TRY(put_page(en->v[l], s->page[i], cells, buf, w, e));
+        }
+    }
+    return LAR_OK;
+}
+
 static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
 {
     const lar_engine *en = s->en;
@@ -69,14 +95,12 @@ static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
         pack(b, (uint32_t)s->tokens[i], 4);
         LAR_TRY(put(w, b, 4, e));
     }
-    for (int i = 0; i < (s->n + LAR_PAGE - 1) / LAR_PAGE;
-         i++) /* a failed step may have left more pages */
-        for (int l = 0; l < en->net->dec.n_layer; l++) {
-            const lar_tensor *c[2] = {en->k[l], en->v[l]};
-            for (int j = 0; j < 2; j++)
-                LAR_TRY(put(w, (const char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3],
-                            c[j]->stride[3], e));
-        }
+    char *page = lar_alloc(LAR_MAX(en->k[0]->stride[3], en->v[0]->stride[3]));
+    if (!page)
+        return lar_fail(e, LAR_ENOMEM, "session: out of memory");
+    const lar_status st = put_pages(s, page, w, e);
+    lar_free(page);
+    LAR_TRY(st);
     pack(buf, w->sum, 8);
     return lar_file_write(w->f, buf, 8, e);
 }
@@ -157,7 +181,7 @@ static lar_status load(lar_seq *s, const char *path, const lar_map *m, lar_err *
     for (size_t i = 0; i < n; i++, p += 4)
         s->tokens[i] = (int32_t)lar_u32(p);
     for (int i = 0; i < s->n_pages; i++)
-        for (int l = 0; l < en->net->dec.n_layer; l++) {
+        for (int l = 0; l < lar_net_n_caches(en->net); l++) {
             lar_tensor *c[2] = {en->k[l], en->v[l]};
             for (int j = 0; j < 2; j++) {
                 memcpy((char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], p,

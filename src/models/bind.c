@@ -116,20 +116,15 @@ static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const 
 
 /* The tensor of one row, or NULL where it may be missing. */
 static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out,
-                           int *bound, lar_err *e)
+                           bool *bound, lar_err *e)
 {
     const lar_decoder_spec *spec = n->def->decoder;
     char name[96];
     snprintf(name, sizeof name, r->name, layer);
     const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
     *out = NULL;
-    if (r->bit && !((spec->has | spec->may) & r->bit)) {
-        if (!t)
-            return LAR_OK;
-        return lar_fail(e, LAR_EUNSUPPORTED,
-                        "tensor %s: architecture %s has no use for it, the answer would be wrong",
-                        name, n->def->arch);
-    }
+    if (r->bit && !((spec->has | spec->may) & r->bit))
+        return LAR_OK; /* if it is there all the same, check_unused finds it */
     if (!t) {
         if (r->bit && !(spec->has & r->bit))
             return LAR_OK;
@@ -144,6 +139,7 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     if (!y || !copy)
         return lar_fail(e, LAR_ENOMEM, "%s: out of memory", name);
     y->type = t->type;
+    y->shared = true;
     y->name = copy;
     y->data = (void *)(uintptr_t)t->data; /* mapped read-only; ops never write to sources */
     memcpy(y->dim, t->dim, sizeof y->dim);
@@ -154,11 +150,11 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     n->weight_bytes += t->bytes;
     n->n_params += (uint64_t)lar_count(y);
     *out = y;
-    (*bound)++;
+    bound[t - lar_gguf_tensor_at(f, 0)] = true;
     return LAR_OK;
 }
 
-static lar_status bind_rope(lar_net *n, const lar_gguf *f, int *bound, lar_err *e)
+static lar_status bind_rope(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
 {
     const lar_hparams *hp = &n->hp;
     lar_decoder *d = &n->dec;
@@ -191,6 +187,7 @@ static lar_status bind_rope(lar_net *n, const lar_gguf *f, int *bound, lar_err *
             return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
         lar_rope_frequencies(&r, freq, &d->mscale[which]);
         *t = (lar_tensor){.type = LAR_DTYPE(f64),
+                          .shared = true,
                           .dim = {hp->n_rot / 2, 1, 1, 1},
                           .data = freq,
                           .name = "inv_freq"};
@@ -222,7 +219,7 @@ static void set_scalars(lar_net *n)
 }
 
 static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows,
-                            int layer, void *fields, int *bound, lar_err *e)
+                            int layer, void *fields, bool *bound, lar_err *e)
 {
     for (size_t i = 0; i < n_rows; i++)
         LAR_TRY(bind_row(n, f, &rows[i], layer,
@@ -230,11 +227,44 @@ static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size
     return LAR_OK;
 }
 
-lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
+/* A layer's tensor that nothing reads means layers or parts that would be left out of every answer. Others (rope
+ * tables of old converters, say) are only counted. */
+static lar_status check_unused(lar_net *n, const lar_gguf *f, const bool *bound, lar_err *e)
+{
+    for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
+        const lar_str name = lar_gguf_tensor_at(f, i)->name;
+        if (bound[i])
+            continue;
+        if (name.n > 4 && memcmp(name.p, "blk.", 4) == 0)
+            return lar_fail(e, LAR_EUNSUPPORTED,
+                            "tensor %.*s: architecture %s has no use for it, the answer would be wrong",
+                            (int)LAR_MIN(name.n, 80), name.p, n->def->arch);
+        n->n_ignored++;
+    }
+    return LAR_OK;
+}
+
+static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
 {
     lar_decoder *d = &n->dec;
+    LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, bound, e));
+    if (!d->output.w)
+        d->output.w = d->tok_embd;
+    d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
+    if (!d->layer)
+        return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
+    for (int l = 0; l < d->n_layer; l++) {
+        LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
+        const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
+        d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
+    }
+    LAR_TRY(bind_rope(n, f, bound, e));
+    return check_unused(n, f, bound, e);
+}
+
+lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
+{
     const lar_gguf_tensor *embd = lar_gguf_find_tensor(f, "token_embd.weight");
-    int bound = 0;
     set_scalars(n);
     if (!embd)
         return lar_fail(e, LAR_EFORMAT, "tensor token_embd.weight is missing");
@@ -242,20 +272,12 @@ lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
         return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24",
                         (long long)embd->dim[1]);
     n->hp.n_vocab = (uint32_t)embd->dim[1];
-    LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, &bound, e));
-    if (!d->output.w)
-        d->output.w = d->tok_embd;
-    d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
-    if (!d->layer)
-        return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
-    for (int l = 0; l < d->n_layer; l++) {
-        LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], &bound, e));
-        const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
-        d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
-    }
-    LAR_TRY(bind_rope(n, f, &bound, e));
-    n->n_ignored = (int)(lar_gguf_n_tensors(f) - (size_t)bound);
-    if (n->def->adjust)
-        n->def->adjust(f, &n->hp, d);
-    return LAR_OK;
+    bool *bound = lar_alloc_array(lar_gguf_n_tensors(f), sizeof *bound);
+    if (!bound)
+        return lar_fail(e, LAR_ENOMEM, "model: out of memory");
+    const lar_status s = bind_all(n, f, bound, e);
+    lar_free(bound);
+    if (s == LAR_OK && n->def->adjust)
+        n->def->adjust(f, &n->hp, &n->dec);
+    return s;
 }

@@ -1,4 +1,5 @@
 /* net.c - which architecture a file has, and a net of it. */
+#include "base/math.h"
 #include "models/net.h"
 #include <string.h>
 
@@ -54,7 +55,7 @@ static uint64_t identity(const lar_gguf *f)
     return h;
 }
 
-lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e)
+static lar_status open_net(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e)
 {
     const lar_model_def *def = NULL;
     LAR_TRY(find_def(f, &def, e));
@@ -78,6 +79,14 @@ lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, la
     return LAR_OK;
 }
 
+lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e)
+{
+    const uint64_t fp = lar_fp_enter();
+    const lar_status s = open_net(f, log, out, e);
+    lar_fp_leave(fp);
+    return s;
+}
+
 void lar_net_free(lar_net *n)
 {
     if (!n)
@@ -88,7 +97,12 @@ void lar_net_free(lar_net *n)
 
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b)
 {
-    return lar_decoder_build(&n->dec, b);
+    return n->def->build ? n->def->build(n, b) : lar_decoder_build(&n->dec, b);
+}
+
+int lar_net_n_caches(const lar_net *n)
+{
+    return n->dec.n_layer;
 }
 
 void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],

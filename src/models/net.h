@@ -24,6 +24,8 @@ typedef struct lar_net lar_net;
 
 typedef struct lar_model_def {
     const char *arch;                /* general.architecture */
+    /* Logits [n_vocab, n_out] of a step. NULL: the decoder builder. */
+    lar_tensor *(*build)(const lar_net *n, const lar_build *b);
     const lar_decoder_spec *decoder; /* data for the one decoder builder */
     /* What the tables cannot say, after they have been read (scales of special sizes ...). May be
      * NULL. */
@@ -49,7 +51,9 @@ void lar_net_free(lar_net *n);
 /* Logits [n_vocab, n_out]. */
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
 
-/* Shapes of layer l's caches for `pages` pages. */
+/* How many pairs of caches (K and V) a sequence needs. */
+int lar_net_n_caches(const lar_net *n);
+/* Shapes of pair l's caches for `pages` pages. */
 void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
                      int64_t v[LAR_MAX_DIM]);
 

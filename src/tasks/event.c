@@ -1,5 +1,6 @@
 /* event.c - from a running task to its request's listener. Depends on event.h, json.h. */
 #include "tasks/event.h"
+#include "base/math.h"
 #include "tasks/json.h"
 #include <stdio.h>
 
@@ -27,11 +28,20 @@ bool lar_task_cancelled(const lar_task *t)
     return t->request && atomic_load(&t->request->cancel) != 0;
 }
 
+/* The listener runs in its own floating-point mode. */
+static int listen(lar_request *r, const lar_event *ev)
+{
+    lar_fp_leave(r->fp);
+    const int stop = r->fn(ev, r->user);
+    lar_fp_enter();
+    return stop;
+}
+
 static lar_status deliver(lar_task *t, lar_event *ev, char *json, lar_err *e)
 {
     struct lar_request *r = t->request;
     ev->json = &json;
-    if (r->fn && !lar_task_cancelled(t) && r->fn(ev, r->user) != 0)
+    if (r->fn && !lar_task_cancelled(t) && listen(r, ev) != 0)
         atomic_store(&r->cancel, 1);
     lar_free(json);
     return lar_task_cancelled(t) ? lar_fail(e, LAR_ECANCELLED, "cancelled") : LAR_OK;

@@ -426,8 +426,10 @@ static lar_status token_step(lar_task *t, lar_err *e)
         return LAR_OK;
     }
     const int n = lar_seq_length(seq);
-    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, (uint64_t)n,
-                             NULL, &id, e));
+    /* Not the length of the sequence: that repeats after a context shift. */
+    const uint64_t position = s->prompt.n + s->out.n;
+    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, position, NULL,
+                             &id, e));
     if (!s->out.n)
         s->t_first = lar_clock();
     if (lar_tokenizer_is_end(tok, id) && !p->ignore_eos) {

@@ -70,6 +70,7 @@ lar_tensor *lar_leaf(lar_graph *g, const lar_dtype *type, const int64_t dim[LAR_
     memcpy(t->dim, dim, sizeof t->dim);
     set_strides(t);
     t->data = data;
+    t->shared = data != NULL;
     if (!data) {
         t->keep = true;
         if (!append(g, &g->leaf, &g->n_leaf, &g->cap_leaf, t))
@@ -88,6 +89,10 @@ lar_tensor *lar_node(lar_graph *g, const lar_op *op, lar_tensor *const *src, int
         return fail_memory(g);
     t->op = op;
     t->n_src = n_src;
+    if (op->phases > LAR_MAX_PHASES) {
+        lar_graph_fail(g, LAR_EARG, "an op with too many phases");
+        return NULL;
+    }
     if (n_src < op->min_src || n_src > op->max_src) {
         g->failed = true;
         lar_fail(&g->err, LAR_EARG, "%s: %d sources, want %d to %d", op->name, n_src, op->min_src,

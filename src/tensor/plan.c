@@ -25,16 +25,26 @@ static size_t bytes_of(const lar_tensor *t)
     return ALIGN_UP(lar_row_bytes(t->type, t->dim[0]) * (size_t)lar_rows(t));
 }
 
+/* Shared memory is never written here: other threads may plan graphs over the same weights. */
+static void use(lar_tensor *t, int at, bool keep)
+{
+    t = owner(t);
+    if (t->shared)
+        return;
+    t->last_use = at;
+    t->keep = t->keep || keep;
+}
+
 static void find_last_uses(lar_graph *g)
 {
     for (int i = 0; i < g->n; i++)
         g->node[i]->last_use = i;
     for (int i = 0; i < g->n; i++) {
         lar_tensor *t = g->node[i];
-        owner(t)->last_use = i;
+        use(t, i, t->keep);
         for (int s = 0; s < t->n_src; s++)
             if (t->src[s])
-                owner(t->src[s])->last_use = i;
+                use(t->src[s], i, false);
     }
 }
 

@@ -27,6 +27,7 @@ struct lar_tensor {
     size_t base_off;            /* ... and where in it */
     lar_tensor *grad;
     bool wants_grad;
+    bool shared;      /* memory from outside (weights, caches), which other graphs may see too */
     bool keep;        /* an input or output: its memory is nobody else's */
     const char *name; /* for messages; may be NULL */
     int last_use;     /* planner: index of the last node that reads it */

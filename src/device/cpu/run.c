@@ -41,6 +41,7 @@ static void advance_past(void *arg)
 static void worker(void *arg, int ith, int nth)
 {
     job *j = arg;
+    lar_pool_barrier(j->pool, advance, j);
     while (j->next < j->g->n_stage) {
         const lar_stage *s = &j->g->stage[j->next];
         const int64_t grain = LAR_MAX(1, s->units / (4 * nth));
@@ -60,6 +61,5 @@ void lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool)
     atomic_init(&j.unit, 0);
     if (lar_pool_threads(pool) > g->nth) /* scratch was planned for fewer: our own bug */
         return;
-    advance(&j);
     lar_pool_run(pool, worker, &j);
 }
