@@ -1,7 +1,7 @@
 /*
- * bench_dot.c - speed of the dot products on one thread, per format and variant: GB/s of weights for one
- * column (beyond any cache, and in cache) beside a plain read of the same memory, and GMAC/s for 8, 64 and
- * 512 columns.    bench_dot [FORMAT|all [VARIANT|all [K [ROWS]]]]
+ * bench_dot.c - speed of the dot products on one thread, per format and variant: GB/s of weights
+ * for one column (beyond any cache, and in cache) beside a plain read of the same memory, and
+ * GMAC/s for 8, 64 and 512 columns.    bench_dot [FORMAT|all [VARIANT|all [K [ROWS]]]]
  */
 #include "base/os.h"
 #include "quant/kernels.h"
@@ -38,7 +38,8 @@ static double read_speed(const uint8_t *w)
 }
 
 /* One column over weights that no cache holds, GB/s. */
-static double memory_speed(const lar_format *f, const uint8_t *w, size_t stride, const lar_acts *a, float *y)
+static double memory_speed(const lar_format *f, const uint8_t *w, size_t stride, const lar_acts *a,
+                           float *y)
 {
     const int rows = (int)(PIECE / stride) / 16 * 16;
     double t[PASSES];
@@ -52,8 +53,8 @@ static double memory_speed(const lar_format *f, const uint8_t *w, size_t stride,
 }
 
 /* Seconds for one call. */
-static double time_dot(const lar_format *f, const uint8_t *w, size_t stride, int rows, const lar_acts *a,
-                       int cols, float *y)
+static double time_dot(const lar_format *f, const uint8_t *w, size_t stride, int rows,
+                       const lar_acts *a, int cols, float *y)
 {
     static double t[400];
     double total = 0;
@@ -67,7 +68,8 @@ static double time_dot(const lar_format *f, const uint8_t *w, size_t stride, int
     return shortest(t, n);
 }
 
-static void bench(const lar_kernels *kern, int t, const uint8_t *w, const lar_acts *a, int rows, float *y)
+static void bench(const lar_kernels *kern, int t, const uint8_t *w, const lar_acts *a, int rows,
+                  float *y)
 {
     const lar_format *f = kern->formats[t];
     const size_t stride = lar_row_bytes(f->type, a->k);
@@ -78,8 +80,8 @@ static void bench(const lar_kernels *kern, int t, const uint8_t *w, const lar_ac
     static const int cols[] = {1, 2, 4, 8, 64, 512};
     for (size_t i = 0; i < LAR_LEN(cols); i++)
         if (cols[i] <= a->cols)
-            printf(" %7.1f",
-                   (double)rows * (double)a->k * cols[i] / time_dot(f, w, stride, rows, a, cols[i], y) * 1e-9);
+            printf(" %7.1f", (double)rows * (double)a->k * cols[i] /
+                                 time_dot(f, w, stride, rows, a, cols[i], y) * 1e-9);
     printf("\n");
     fflush(stdout);
 }
@@ -96,7 +98,8 @@ int main(int argc, char **argv)
 #elif defined(__aarch64__)
         &lar_kernels__neon,
 #endif
-        &lar_kernels__generic};
+        &lar_kernels__generic
+    };
     uint8_t *w = lar_alloc_aligned(BIG + 4096);
     void *mem = lar_alloc_aligned(lar_acts_bytes(k, cols));
     float *x = lar_alloc_aligned((size_t)k * (size_t)cols * 4);
@@ -119,7 +122,8 @@ int main(int argc, char **argv)
             continue;
         all[v]->acts_quantize(&a, 0, cols);
         for (int t = 0; t < LAR_N_DTYPES; t++)
-            if (all[v]->formats[t] && (!strcmp(format, "all") || !strcmp(format, lar_dtypes[t].name)))
+            if (all[v]->formats[t] &&
+                (!strcmp(format, "all") || !strcmp(format, lar_dtypes[t].name)))
                 bench(all[v], t, w, &a, rows, y);
     }
     lar_free_aligned(w);

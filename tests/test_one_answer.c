@@ -256,12 +256,9 @@ static void test_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_reuse),
-        cmocka_unit_test(test_mode),
-        cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_variants), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_batch),    cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_mode),     cmocka_unit_test(test_twice),
     };
     return cmocka_run_group_tests_name("one answer", tests, NULL, NULL);
 }

@@ -14,8 +14,9 @@
 #error "floats must be evaluated as floats (on 32-bit x86: -msse2 -mfpmath=sse): docs/NUMERICS.md"
 #endif
 
-/* The floating-point mode that answers are computed in: to nearest even, no flush to zero, no traps. Whoever
- * computes enters it and puts the caller's own back; the pool's workers are always in it. */
+/* The floating-point mode that answers are computed in: to nearest even, no flush to zero, no
+ * traps. Whoever computes enters it and puts the caller's own back; the pool's workers are always
+ * in it. */
 uint64_t lar_fp_enter(void);
 void lar_fp_leave(uint64_t before);
 

@@ -34,7 +34,7 @@ struct lar_engine {
 struct lar_seq {
     lar_engine *en;
     int slot, n, n_pages;
-    uint64_t step;               /* the last step that it took part in */
+    uint64_t step;   /* the last step that it took part in */
     int32_t *tokens; /* [ctx] */
     int32_t *page;   /* [n_pages of the engine] */
 };

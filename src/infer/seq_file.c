@@ -57,8 +57,8 @@ static lar_status put(writer *w, const void *p, size_t n, lar_err *e)
     return lar_file_write(w->f, p, n, e);
 }
 
-/* One page of a cache [dim, LAR_PAGE, heads, pages], of which `cells` are this sequence's: what others left in the
- * rest goes into no file. */
+/* One page of a cache [dim, LAR_PAGE, heads, pages], of which `cells` are this sequence's: what
+ * others left in the rest goes into no file. */
 static lar_status put_page(const lar_tensor *c, int32_t page, int cells, char *buf, writer *w,
                            lar_err *e)
 {

@@ -227,8 +227,8 @@ static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size
     return LAR_OK;
 }
 
-/* A layer's tensor that nothing reads means layers or parts that would be left out of every answer. Others (rope
- * tables of old converters, say) are only counted. */
+/* A layer's tensor that nothing reads means layers or parts that would be left out of every answer.
+ * Others (rope tables of old converters, say) are only counted. */
 static lar_status check_unused(lar_net *n, const lar_gguf *f, const bool *bound, lar_err *e)
 {
     for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
@@ -236,9 +236,10 @@ static lar_status check_unused(lar_net *n, const lar_gguf *f, const bool *bound,
         if (bound[i])
             continue;
         if (name.n > 4 && memcmp(name.p, "blk.", 4) == 0)
-            return lar_fail(e, LAR_EUNSUPPORTED,
-                            "tensor %.*s: architecture %s has no use for it, the answer would be wrong",
-                            (int)LAR_MIN(name.n, 80), name.p, n->def->arch);
+            return lar_fail(
+                e, LAR_EUNSUPPORTED,
+                "tensor %.*s: architecture %s has no use for it, the answer would be wrong",
+                (int)LAR_MIN(name.n, 80), name.p, n->def->arch);
         n->n_ignored++;
     }
     return LAR_OK;

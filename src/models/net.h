@@ -23,7 +23,7 @@ typedef struct lar_hparams {
 typedef struct lar_net lar_net;
 
 typedef struct lar_model_def {
-    const char *arch;                /* general.architecture */
+    const char *arch; /* general.architecture */
     /* Logits [n_vocab, n_out] of a step. NULL: the decoder builder. */
     lar_tensor *(*build)(const lar_net *n, const lar_build *b);
     const lar_decoder_spec *decoder; /* data for the one decoder builder */

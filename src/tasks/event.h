@@ -21,7 +21,7 @@ struct lar_request {
     lar_model *model;
     lar_session *session;
     lar_params params;
-    uint64_t fp;        /* the caller's floating-point mode */
+    uint64_t fp;      /* the caller's floating-point mode */
     lar_event_fn *fn; /* of the run in progress */
     void *user;
     lar_buf text; /* NUL-terminated copy of an event's text */

@@ -33,7 +33,7 @@ struct lar_model {
 
 struct lar_session {
     atomic_int refs;
-    atomic_flag busy;           /* a request or a file has it: nobody else may */
+    atomic_flag busy; /* a request or a file has it: nobody else may */
     lar_model *model;
     lar_engine *engine; /* its KV memory and scheduler */
     lar_seq *seq;       /* the one sequence of this session */
