@@ -4,6 +4,11 @@
 #include "engine_test.h"
 #include "base/os.h"
 #include <fenv.h>
+#include <sys/stat.h>
+#ifdef _WIN32
+#include <direct.h>
+#define mkdir(path, mode) _mkdir(path)
+#endif
 #include <unistd.h>
 
 enum { N = 150 }; /* more than two pages */
@@ -194,6 +199,7 @@ static void check_reuse(const truth *t, float *out)
     rig_eval(&r, twin, t->ids + 70, N - 70, 64, out);
     same(t, out, 70, N - 70, "after sharing");
     lar_seq_truncate(q, 100);
+    mkdir("build", 0777);
     snprintf(path, sizeof path, "build/seq-%ld.tmp", (long)getpid());
     if (lar_seq_save(q, path, &e) != LAR_OK || lar_seq_load(loaded, path, &e) != LAR_OK)
         fail_msg("%s", e.msg);

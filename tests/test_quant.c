@@ -1,8 +1,8 @@
 /*
- * test_quant.c - block formats: dequantization against goldens (tests/data/quants), quantizers against
- * gguf.quants, and every dot product of every variant that this processor can run against the definition in
- * quant/format.h, spelled out here output by output: bit for bit, so all variants, numbers of columns and
- * groupings agree with each other.
+ * test_quant.c - block formats: dequantization against goldens (tests/data/quants), quantizers
+ * against gguf.quants, and every dot product of every variant that this processor can run against
+ * the definition in quant/format.h, spelled out here output by output: bit for bit, so all
+ * variants, numbers of columns and groupings agree with each other.
  */
 #include "base/math.h"
 #include "quant/kernels.h"
@@ -28,7 +28,8 @@ static const lar_kernels *variant(int i)
     return i < n ? all[i] : NULL;
 }
 
-/* ---- files --------------------------------------------------------------------------------------- */
+/* ---- files
+ * --------------------------------------------------------------------------------------- */
 
 static uint8_t *slurp(const char *path, size_t *n)
 {
@@ -128,9 +129,11 @@ static void test_quantize_strange(void **state)
     assert_true(seen >= 8);
 }
 
-/* ---- the definition ------------------------------------------------------------------------------- */
+/* ---- the definition
+ * ------------------------------------------------------------------------------- */
 
-/* A format block spelled out: q is the true integer, sc and mn per 16 (1 and 0 where a format has none). */
+/* A format block spelled out: q is the true integer, sc and mn per 16 (1 and 0 where a format has
+ * none). */
 typedef struct block {
     int q[256], sc[16], mn[16];
     float d, m;
@@ -143,13 +146,15 @@ static float half_at(const uint8_t *p)
 
 static int codebook(int i)
 {
-    static const int v[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    static const int v[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                              1,    13,   25,  38,  53,  69,  89,  113};
     return v[i];
 }
 
 static void decode32(int t, const uint8_t *p, block *b)
 {
-    const bool min = t == LAR_DT_q4_1 || t == LAR_DT_q5_1, five = t == LAR_DT_q5_0 || t == LAR_DT_q5_1;
+    const bool min = t == LAR_DT_q4_1 || t == LAR_DT_q5_1,
+               five = t == LAR_DT_q5_0 || t == LAR_DT_q5_1;
     b->d = half_at(p);
     p += 2;
     if (min) {
@@ -233,7 +238,8 @@ static void decode(int t, const uint8_t *p, block *b)
         for (int i = 0; i < 256; i++)
             b->q[i] = codebook(p[8 + 16 * (i / 32) + i % 16] >> (i % 32 < 16 ? 0 : 4) & 15);
         for (int g = 0; g < 16; g++)
-            b->sc[g] = (p[4 + g / 4] >> (g / 2 % 2 ? 4 : 0) & 15) + (p[2 + g / 8] >> g / 2 % 4 * 2 & 3) * 16 - 32;
+            b->sc[g] = (p[4 + g / 4] >> (g / 2 % 2 ? 4 : 0) & 15) +
+                       (p[2 + g / 8] >> g / 2 % 4 * 2 & 3) * 16 - 32;
     } else
         decode_k236(t, p, b);
 }
@@ -242,8 +248,8 @@ static void decode(int t, const uint8_t *p, block *b)
 static float dot_by_definition(int t, const uint8_t *row, const lar_acts *x, int c)
 {
     const lar_dtype *type = &lar_dtypes[t];
-    const bool minima = t == LAR_DT_q4_1 || t == LAR_DT_q5_1 || t == LAR_DT_q2_k || t == LAR_DT_q4_k ||
-                        t == LAR_DT_q5_k;
+    const bool minima = t == LAR_DT_q4_1 || t == LAR_DT_q5_1 || t == LAR_DT_q2_k ||
+                        t == LAR_DT_q4_k || t == LAR_DT_q5_k;
     float acc = 0;
     for (int64_t i = 0; i < x->k; i += type->block) {
         block b;
@@ -281,7 +287,8 @@ static float float_dot_by_definition(const float *w, const float *x, int64_t k)
     return lane[0];
 }
 
-/* ---- random weights and activations --------------------------------------------------------------- */
+/* ---- random weights and activations
+ * --------------------------------------------------------------- */
 
 static uint64_t counter;
 static uint32_t random32(void)
@@ -294,8 +301,8 @@ static void random_blocks(int t, uint8_t *p, int64_t blocks)
 {
     static const struct {
         int type, at[2];
-    } halves[] = {{LAR_DT_q4_1, {0, 2}}, {LAR_DT_q5_1, {0, 2}}, {LAR_DT_q4_k, {0, 2}},
-                  {LAR_DT_q5_k, {0, 2}}, {LAR_DT_q2_k, {80, 82}}, {LAR_DT_q3_k, {108, 108}},
+    } halves[] = {{LAR_DT_q4_1, {0, 2}},    {LAR_DT_q5_1, {0, 2}},   {LAR_DT_q4_k, {0, 2}},
+                  {LAR_DT_q5_k, {0, 2}},    {LAR_DT_q2_k, {80, 82}}, {LAR_DT_q3_k, {108, 108}},
                   {LAR_DT_q6_k, {208, 208}}};
     int at[2] = {0, 0};
     for (size_t i = 0; i < LAR_LEN(halves); i++)
@@ -348,7 +355,7 @@ static void test_acts(void **state)
         x[i] = random_value();
     memset(x, 0, 32 * sizeof *x);
     for (int i = 0; i < 32; i++) {
-        x[32 + i] *= 1e-38f;            /* 127 / amax is infinite */
+        x[32 + i] *= 1e-38f; /* 127 / amax is infinite */
         x[64 + i] *= 1e38f;
         x[96 + i] = (float)(i - 16) / 2; /* ties */
     }
@@ -377,7 +384,8 @@ static void test_acts(void **state)
     lar_free_aligned(mem);
 }
 
-/* ---- dot products ---------------------------------------------------------------------------------- */
+/* ---- dot products
+ * ---------------------------------------------------------------------------------- */
 
 typedef struct shape {
     int rows, cols, c0;
@@ -428,8 +436,8 @@ static void check_shape(int t, const shape *s)
         memset(got, 0xaa, 4 * ny);
         variant(v)->formats[t]->dot(w, stride, s->rows, &a, s->c0, s->cols, got, ldy);
         if (memcmp(got, want, 4 * ny))
-            fail_msg("%s %s: %d rows, columns %d..%d, k %d", variant(v)->variant, type->name, s->rows, s->c0,
-                     s->cols, (int)s->k);
+            fail_msg("%s %s: %d rows, columns %d..%d, k %d", variant(v)->variant, type->name,
+                     s->rows, s->c0, s->cols, (int)s->k);
     }
     free(w), free(x), free(want), free(got), free(wf);
     lar_free_aligned(mem);
@@ -447,8 +455,10 @@ static void test_dot(void **state)
         const bool odd = lar_dtypes[t].block == 1;
         for (int i = 0; i < (int)LAR_LEN(rows); i++) {
             /* One column with every number of rows, then more columns. */
-            check_shape(t, &(shape){rows[i], 1, 0, unit * (1 + i % 4) + (odd ? i : 0), odd ? 4 : 2});
-            check_shape(t, &(shape){rows[i], 2 + (i * 7 + t) % 13, i % 2, unit + (odd ? 3 * i : 0), 0});
+            check_shape(t,
+                        &(shape){rows[i], 1, 0, unit * (1 + i % 4) + (odd ? i : 0), odd ? 4 : 2});
+            check_shape(
+                t, &(shape){rows[i], 2 + (i * 7 + t) % 13, i % 2, unit + (odd ? 3 * i : 0), 0});
         }
         check_shape(t, &(shape){20, 70, 3, 1024, 0});
         check_shape(t, &(shape){3, 33, 0, 768, 0});
@@ -475,7 +485,8 @@ static void test_decode_agrees(void **state)
             decode(t, raw, &b);
             f->to_f32(raw, w, f->type->block);
             for (int j = 0; j < (int)f->type->block; j++) {
-                const double a = (double)b.d * b.sc[j / 16] * b.q[j], m = (double)b.m * b.mn[j / 16];
+                const double a = (double)b.d * b.sc[j / 16] * b.q[j],
+                             m = (double)b.m * b.mn[j / 16];
                 assert_true(fabs(a + m - (double)w[j]) <= 4e-7 * (fabs(a) + fabs(m)));
             }
         }
@@ -485,9 +496,12 @@ static void test_decode_agrees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dequantize_goldens), cmocka_unit_test(test_quantize_goldens),
-        cmocka_unit_test(test_quantize_strange),   cmocka_unit_test(test_decode_agrees),
-        cmocka_unit_test(test_acts),               cmocka_unit_test(test_dot),
+        cmocka_unit_test(test_dequantize_goldens),
+        cmocka_unit_test(test_quantize_goldens),
+        cmocka_unit_test(test_quantize_strange),
+        cmocka_unit_test(test_decode_agrees),
+        cmocka_unit_test(test_acts),
+        cmocka_unit_test(test_dot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

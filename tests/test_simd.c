@@ -1,7 +1,7 @@
 /*
- * test_simd.c - base/simd.h: every variant that this processor can run gives the bits of the generic one for
- * every primitive, on random bit patterns and on the values where implementations differ (signed zeros,
- * subnormals, infinities, ties); exp, sigmoid and tanh against double.
+ * test_simd.c - base/simd.h: every variant that this processor can run gives the bits of the
+ * generic one for every primitive, on random bit patterns and on the values where implementations
+ * differ (signed zeros, subnormals, infinities, ties); exp, sigmoid and tanh against double.
  */
 #include "base/math.h"
 #include "simd/case.h"
@@ -18,9 +18,11 @@ static uint32_t random32(void)
 
 static float random_float(void)
 {
-    static const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, 1e-45f, -1e-45f, 1.17549435e-38f, 3.4028235e38f,
-                                    -3.4028235e38f, INFINITY, -INFINITY, 0.5f, 1.5f, 2.5f, -2.5f, 0.625f,
-                                    65504.0f, 65520.0f, 6e-8f, 88.722f, 88.723f, -87.336f, -87.337f};
+    static const float special[] = {
+        0.0f,          -0.0f,          1.0f,     -1.0f,     1e-45f, -1e-45f, 1.17549435e-38f,
+        3.4028235e38f, -3.4028235e38f, INFINITY, -INFINITY, 0.5f,   1.5f,    2.5f,
+        -2.5f,         0.625f,         65504.0f, 65520.0f,  6e-8f,  88.722f, 88.723f,
+        -87.336f,      -87.337f};
     uint32_t u = random32();
     float f;
     switch (random32() % 4) {

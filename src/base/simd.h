@@ -1,33 +1,31 @@
 /*
- * simd.h - sixteen virtual float lanes, whatever the processor has. A kernel is written once with these and
- * compiled once per variant (generic, avx2, avx512, neon); since every primitive is exactly defined by
- * IEEE 754 and every reduction is one fixed tree, all variants give the same bits (docs/NUMERICS.md).
- * Include only from files that are compiled per variant (quant, ops).
+ * simd.h - sixteen virtual float lanes, whatever the processor has. A kernel is written once with
+ * these and compiled once per variant (generic, avx2, avx512, neon); since every primitive is
+ * exactly defined by IEEE 754 and every reduction is one fixed tree, all variants give the same
+ * bits (docs/NUMERICS.md). Include only from files that are compiled per variant (quant, ops).
  *
  *   vf: 16 floats          vi: 16 int32
  *   vf_load vf_store vf_set1 vf_zero        p need not be aligned
- *   vf_load_n vf_store_n                    the first n (0..16) lanes; lanes past n are +0 / not written
- *   vf_load_f16 vf_load_bf16 vf_store_f16 vf_store_bf16   (and _n forms of the loads)
- *   vf_add vf_sub vf_mul vf_div vf_sqrt vf_abs vf_neg
- *   vf_fma(a,b,c) = a*b+c rounded once      vf_max(a,b) = a > b ? a : b     vf_min(a,b) = a < b ? a : b
- *   vf_lt(a,b,x,y) = a < b ? x : y          lanewise
+ *   vf_load_n vf_store_n                    the first n (0..16) lanes; lanes past n are +0 / not
+ * written vf_load_f16 vf_load_bf16 vf_store_f16 vf_store_bf16   (and _n forms of the loads) vf_add
+ * vf_sub vf_mul vf_div vf_sqrt vf_abs vf_neg vf_fma(a,b,c) = a*b+c rounded once      vf_max(a,b) =
+ * a > b ? a : b     vf_min(a,b) = a < b ? a : b vf_lt(a,b,x,y) = a < b ? x : y          lanewise
  *   vf_round_i(a) -> vi, to nearest even    vf_from_i(vi) -> vf
  *   vf_scale2(a, n) = a * 2^n for n in [-126,127] (by a product with the power of two)
  *   vf_hsum: ((l0..7)+(l8..15)) -> 8, then 8+4, 4+2, 2+1: lane j with lane j+half, always
  *   vf_hmax
  *
- * Integers, for blocks of quantized weights: lane r of a vi belongs to row r of sixteen rows that lie
- * `stride` bytes apart, so that scales, minima and sums of sixteen rows are ordinary vectors and no
- * horizontal sum is needed. A lane also holds four bytes, of four neighbours along the row.
- *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1 vi_sra24
- *   vi_rows4(p, stride)          4 bytes of each of 16 rows
- *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
- *   vi_store_s8(p, a)            lanes within -128..127 as 16 bytes      vi_hsum(a): the sum of the lanes
- *   vf_from_f16_low(a)           the F16 in the low half of each lane
- *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
- *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x| <= 127.
- *                                kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by vi_pack_s8 from
- *                                signed bytes; the sum is then too great by VI_S8_BIAS * sum of x
+ * Integers, for blocks of quantized weights: lane r of a vi belongs to row r of sixteen rows that
+ * lie `stride` bytes apart, so that scales, minima and sums of sixteen rows are ordinary vectors
+ * and no horizontal sum is needed. A lane also holds four bytes, of four neighbours along the row.
+ *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1
+ * vi_sra24 vi_rows4(p, stride)          4 bytes of each of 16 rows vi_rows16(p, stride, out)    16
+ * bytes of each: out[i] has bytes 4i..4i+3 vi_store_s8(p, a)            lanes within -128..127 as
+ * 16 bytes      vi_hsum(a): the sum of the lanes vf_from_f16_low(a)           the F16 in the low
+ * half of each lane vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
+ *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x|
+ * <= 127. kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by vi_pack_s8 from signed bytes; the
+ * sum is then too great by VI_S8_BIAS * sum of x
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H
@@ -40,9 +38,10 @@
 #else
 #define LAR_INLINE static inline
 #endif
-/* Before a loop of constant, small length over registers. In plain C a register is an array: unrolled
- * sixteen times sixteen lanes, one file takes a minute to compile, and three under the sanitizers. Nor would
- * it be right: GCC 12 at -O1 then puts a temporary on the stack over a live variable (GCC bug 90348). */
+/* Before a loop of constant, small length over registers. In plain C a register is an array:
+ * unrolled sixteen times sixteen lanes, one file takes a minute to compile, and three under the
+ * sanitizers. Nor would it be right: GCC 12 at -O1 then puts a temporary on the stack over a live
+ * variable (GCC bug 90348). */
 #if defined(LAR_VARIANT_generic)
 #define LAR_UNROLL
 #elif defined(__clang__)

@@ -1,7 +1,7 @@
 /*
- * simd_avx2.h - sixteen lanes in two 256-bit registers (AVX2, FMA, F16C). The meaning of every primitive is
- * simd_generic.h's; Intel's min and max return the second operand where neither is greater, which is what
- * the definition says.
+ * simd_avx2.h - sixteen lanes in two 256-bit registers (AVX2, FMA, F16C). The meaning of every
+ * primitive is simd_generic.h's; Intel's min and max return the second operand where neither is
+ * greater, which is what the definition says.
  */
 #ifndef LAR_SIMD_AVX2_H
 #define LAR_SIMD_AVX2_H
@@ -169,7 +169,8 @@ static inline float vf_hmax(vf x)
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
-/* ---- integers: sixteen rows in the lanes ------------------------------------------------------- */
+/* ---- integers: sixteen rows in the lanes -------------------------------------------------------
+ */
 
 static inline vi vi_load(const int32_t *p)
 {
@@ -229,7 +230,7 @@ static inline vi vi_sra24(vi x)
 }
 static inline vi vi_rows4(const uint8_t *p, size_t stride)
 {
-#define R_(i) (int)vi_ld32_(p + (i) * stride)
+#define R_(i) (int)vi_ld32_(p + (i)*stride)
     return (vi){_mm256_setr_epi32(R_(0), R_(1), R_(2), R_(3), R_(4), R_(5), R_(6), R_(7)),
                 _mm256_setr_epi32(R_(8), R_(9), R_(10), R_(11), R_(12), R_(13), R_(14), R_(15))};
 #undef R_
@@ -282,13 +283,14 @@ static inline vi vi_pack_s8(vi w)
 {
     return w;
 }
-/* vpmaddubsw saturates at 32,767: weights to 31 leave room for four products of pairs (4 * 2 * 31 * 127),
- * to 63 for two; signed bytes give their sign to x and stay below as 2 * 128 * 127. */
+/* vpmaddubsw saturates at 32,767: weights to 31 leave room for four products of pairs (4 * 2 * 31 *
+ * 127), to 63 for two; signed bytes give their sign to x and stay below as 2 * 128 * 127. */
 LAR_INLINE __m256i vi_dot16_(__m256i acc, __m256i w0, __m256i w1, __m256i w2, __m256i w3,
                              const int8_t *x, int kind)
 {
     __m256i x0 = _mm256_set1_epi32((int)vi_ld32_(x)), x1 = _mm256_set1_epi32((int)vi_ld32_(x + 4));
-    __m256i x2 = _mm256_set1_epi32((int)vi_ld32_(x + 8)), x3 = _mm256_set1_epi32((int)vi_ld32_(x + 12));
+    __m256i x2 = _mm256_set1_epi32((int)vi_ld32_(x + 8)),
+            x3 = _mm256_set1_epi32((int)vi_ld32_(x + 12));
     const __m256i one = _mm256_set1_epi16(1);
     if (kind == VI_S8) {
         x0 = _mm256_sign_epi8(x0, w0), w0 = _mm256_abs_epi8(w0);

@@ -1,7 +1,7 @@
 /*
- * simd_avx512.h - sixteen lanes in one 512-bit register (AVX-512 F, BW, VL, DQ, VNNI). The meaning of every
- * primitive is simd_generic.h's; Intel's min and max return the second operand where neither is greater,
- * which is what the definition says.
+ * simd_avx512.h - sixteen lanes in one 512-bit register (AVX-512 F, BW, VL, DQ, VNNI). The meaning
+ * of every primitive is simd_generic.h's; Intel's min and max return the second operand where
+ * neither is greater, which is what the definition says.
  */
 #ifndef LAR_SIMD_AVX512_H
 #define LAR_SIMD_AVX512_H
@@ -60,8 +60,7 @@ static inline vf vf_load_bf16_n(const uint16_t *p, int n)
 }
 static inline void vf_store_f16(uint16_t *p, vf a)
 {
-    _mm256_storeu_si256((__m256i *)(void *)p,
-                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
 }
 static inline vf vf_add(vf a, vf b)
 {
@@ -143,7 +142,8 @@ static inline float vf_hmax(vf a)
     return _mm_cvtss_f32(_mm_max_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
-/* ---- integers: sixteen rows in the lanes ------------------------------------------------------- */
+/* ---- integers: sixteen rows in the lanes -------------------------------------------------------
+ */
 
 static inline vi vi_load(const int32_t *p)
 {
@@ -198,7 +198,7 @@ static inline vi vi_sra24(vi a)
 }
 static inline vi vi_rows4(const uint8_t *p, size_t stride)
 {
-#define R_(i) (int)vi_ld32_(p + (i) * stride)
+#define R_(i) (int)vi_ld32_(p + (i)*stride)
     return _mm512_setr_epi32(R_(0), R_(1), R_(2), R_(3), R_(4), R_(5), R_(6), R_(7), R_(8), R_(9),
                              R_(10), R_(11), R_(12), R_(13), R_(14), R_(15));
 #undef R_
@@ -206,7 +206,7 @@ static inline vi vi_rows4(const uint8_t *p, size_t stride)
 /* Rows r, r+4, r+8, r+12 in the four 128-bit parts. */
 static inline __m512i vi_4rows_(const uint8_t *p, size_t stride)
 {
-#define R_(i) _mm_loadu_si128((const __m128i *)(const void *)(p + (i) * stride))
+#define R_(i) _mm_loadu_si128((const __m128i *)(const void *)(p + (i)*stride))
     __m512i a = _mm512_inserti32x4(_mm512_castsi128_si512(R_(0)), R_(4), 1);
     return _mm512_inserti32x4(_mm512_inserti32x4(a, R_(8), 2), R_(12), 3);
 #undef R_
@@ -231,8 +231,8 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
 }
-/* vpdpbusd takes unsigned weights: signed ones are kept with 128 added, and the caller subtracts 128 times
- * the sum of x. */
+/* vpdpbusd takes unsigned weights: signed ones are kept with 128 added, and the caller subtracts
+ * 128 times the sum of x. */
 #define VI_S8_BIAS 128
 static inline vi vi_pack_s8(vi w)
 {

@@ -9,12 +9,12 @@ typedef struct vi {
     int32_t v[16];
 } vi;
 
-#define LAR_LANES_(expr)             \
-    do {                             \
-        vf r_;                       \
-        for (int i = 0; i < 16; i++) \
-            r_.v[i] = (expr);        \
-        return r_;                   \
+#define LAR_LANES_(expr)                                                                           \
+    do {                                                                                           \
+        vf r_;                                                                                     \
+        for (int i = 0; i < 16; i++)                                                               \
+            r_.v[i] = (expr);                                                                      \
+        return r_;                                                                                 \
     } while (0)
 
 static inline vf vf_load(const float *p)
@@ -165,14 +165,15 @@ static inline float vf_hmax(vf a)
     return a.v[0];
 }
 
-/* ---- integers: sixteen rows in the lanes ------------------------------------------------------- */
+/* ---- integers: sixteen rows in the lanes -------------------------------------------------------
+ */
 
-#define LAR_ILANES_(expr)            \
-    do {                             \
-        vi r_;                       \
-        for (int i = 0; i < 16; i++) \
-            r_.v[i] = (expr);        \
-        return r_;                   \
+#define LAR_ILANES_(expr)                                                                          \
+    do {                                                                                           \
+        vi r_;                                                                                     \
+        for (int i = 0; i < 16; i++)                                                               \
+            r_.v[i] = (expr);                                                                      \
+        return r_;                                                                                 \
     } while (0)
 
 static inline vi vi_load(const int32_t *p)

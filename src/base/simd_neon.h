@@ -1,6 +1,7 @@
 /*
- * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64). The meaning of every
- * primitive is simd_generic.h's: max and min are a comparison and a selection, since FMAX orders zeros.
+ * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64). The meaning of
+ * every primitive is simd_generic.h's: max and min are a comparison and a selection, since FMAX
+ * orders zeros.
  */
 #ifndef LAR_SIMD_NEON_H
 #define LAR_SIMD_NEON_H
@@ -13,16 +14,16 @@ typedef struct vi {
     int32x4_t v[4];
 } vi;
 
-#define LAR_NEON1_(name, fn)                                                            \
-    static inline vf name(vf x)                                                         \
-    {                                                                                   \
-        return (vf){{fn(x.v[0]), fn(x.v[1]), fn(x.v[2]), fn(x.v[3])}};                  \
+#define LAR_NEON1_(name, fn)                                                                       \
+    static inline vf name(vf x)                                                                    \
+    {                                                                                              \
+        return (vf){{fn(x.v[0]), fn(x.v[1]), fn(x.v[2]), fn(x.v[3])}};                             \
     }
-#define LAR_NEON2_(type, name, fn)                                                      \
-    static inline type name(type x, type y)                                             \
-    {                                                                                   \
-        return (type){{fn(x.v[0], y.v[0]), fn(x.v[1], y.v[1]), fn(x.v[2], y.v[2]),      \
-                       fn(x.v[3], y.v[3])}};                                            \
+#define LAR_NEON2_(type, name, fn)                                                                 \
+    static inline type name(type x, type y)                                                        \
+    {                                                                                              \
+        return (type){                                                                             \
+            {fn(x.v[0], y.v[0]), fn(x.v[1], y.v[1]), fn(x.v[2], y.v[2]), fn(x.v[3], y.v[3])}};     \
     }
 
 static inline vf vf_load(const float *p)
@@ -159,7 +160,8 @@ static inline float vf_hmax(vf x)
     return b > c ? b : c;
 }
 
-/* ---- integers: sixteen rows in the lanes ------------------------------------------------------- */
+/* ---- integers: sixteen rows in the lanes -------------------------------------------------------
+ */
 
 static inline vi vi_load(const int32_t *p)
 {
@@ -193,7 +195,8 @@ LAR_NEON2_(vi, vi_or, vorrq_s32)
 static inline vi vi_shl(vi x, int n)
 {
     const int32x4_t s = vdupq_n_s32(n);
-    return (vi){{vshlq_s32(x.v[0], s), vshlq_s32(x.v[1], s), vshlq_s32(x.v[2], s), vshlq_s32(x.v[3], s)}};
+    return (vi){
+        {vshlq_s32(x.v[0], s), vshlq_s32(x.v[1], s), vshlq_s32(x.v[2], s), vshlq_s32(x.v[3], s)}};
 }
 static inline int32x4_t vi_shr4_(int32x4_t x, int32x4_t s)
 {
@@ -202,7 +205,8 @@ static inline int32x4_t vi_shr4_(int32x4_t x, int32x4_t s)
 static inline vi vi_shr(vi x, int n)
 {
     const int32x4_t s = vdupq_n_s32(-n);
-    return (vi){{vi_shr4_(x.v[0], s), vi_shr4_(x.v[1], s), vi_shr4_(x.v[2], s), vi_shr4_(x.v[3], s)}};
+    return (vi){
+        {vi_shr4_(x.v[0], s), vi_shr4_(x.v[1], s), vi_shr4_(x.v[2], s), vi_shr4_(x.v[3], s)}};
 }
 static inline vi vi_sra24(vi x)
 {
@@ -282,10 +286,10 @@ LAR_INLINE vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
 {
     int8x16_t x0 = vi_x4_(x), x1 = vi_x4_(x + 4), x2 = vi_x4_(x + 8), x3 = vi_x4_(x + 12);
     for (int g = 0; g < 4; g++)
-        acc.v[g] = vaddq_s32(acc.v[g], vi_dot16_(vreinterpretq_s8_s32(w[0].v[g]),
-                                                 vreinterpretq_s8_s32(w[1].v[g]),
-                                                 vreinterpretq_s8_s32(w[2].v[g]),
-                                                 vreinterpretq_s8_s32(w[3].v[g]), x0, x1, x2, x3, kind));
+        acc.v[g] = vaddq_s32(
+            acc.v[g], vi_dot16_(vreinterpretq_s8_s32(w[0].v[g]), vreinterpretq_s8_s32(w[1].v[g]),
+                                vreinterpretq_s8_s32(w[2].v[g]), vreinterpretq_s8_s32(w[3].v[g]),
+                                x0, x1, x2, x3, kind));
     return acc;
 }
 #endif

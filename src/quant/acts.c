@@ -7,9 +7,9 @@
  *     id   = amax > 0 and 127 / amax finite ? 127 / amax : 0
  *     q[i] = x[i] * id rounded to the nearest integer, ties to even
  *
- * so |q| <= 127: amax * (127 / amax) is below 127.5 however its two roundings fall. Blocks whose amax is
- * below 3.8e-37 (127 / amax overflows) count as zeros; d is then 0 too. Where x holds a NaN or an infinity,
- * d is infinite, so that no output hides it.
+ * so |q| <= 127: amax * (127 / amax) is below 127.5 however its two roundings fall. Blocks whose
+ * amax is below 3.8e-37 (127 / amax overflows) count as zeros; d is then 0 too. Where x holds a NaN
+ * or an infinity, d is infinite, so that no output hides it.
  */
 #include "base/simd.h"
 #include "quant/kernels.h"

@@ -1,22 +1,22 @@
 /*
- * dot.h - the dot products of an integer format, a template: a format's file defines the Q_ macros and the
- * q_ functions below, includes this once, and names q_dot in its descriptor. Depends on base/simd.h and
- * quant/format.h (where the numerics are defined).
+ * dot.h - the dot products of an integer format, a template: a format's file defines the Q_ macros
+ * and the q_ functions below, includes this once, and names q_dot in its descriptor. Depends on
+ * base/simd.h and quant/format.h (where the numerics are defined).
  *
  *   Q_BYTES, Q_BLOCKS   a format block: bytes, and 32-blocks in it (1 or 8)
  *   Q_KIND, Q_BIAS      the weights' kind for vi_dot16, and what it stores above the true value
- *   Q_UNIT, Q_STEPS     32-blocks that one q_step yields. Q_STEPS 1: q_step gives both halves of one block
- *                       (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of Q_UNIT blocks.
- *   Q_SCALES            integer scales: 0 none, 1 per 32, 2 per 16
- *   Q_MINS              0 none; 1 the float m alone; 2 integer minima per 32; 3 per 16
- *   q_head, q_head_load(p, stride, head)             d, m and scales of sixteen rows' blocks at p
- *   q_step(p, stride, head, unit, step, w)           weights of sixteen rows
- *   q_scale(head, block, half), q_min(head, block, half)       as far as Q_SCALES and Q_MINS ask
+ *   Q_UNIT, Q_STEPS     32-blocks that one q_step yields. Q_STEPS 1: q_step gives both halves of
+ * one block (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of Q_UNIT blocks. Q_SCALES
+ * integer scales: 0 none, 1 per 32, 2 per 16 Q_MINS              0 none; 1 the float m alone; 2
+ * integer minima per 32; 3 per 16 q_head, q_head_load(p, stride, head)             d, m and scales
+ * of sixteen rows' blocks at p q_step(p, stride, head, unit, step, w)           weights of sixteen
+ * rows q_scale(head, block, half), q_min(head, block, half)       as far as Q_SCALES and Q_MINS ask
  *
- * Sixteen rows are the lanes of every vector, so that all that format.h defines per output happens lane by
- * lane and no sum crosses lanes. One column: unpacked in registers and used at once. Several columns: a tile
- * of sixteen rows is expanded into cache (q_expand), then multiplied with columns (q_product). The tile's
- * layout, [4 neighbours along k][row], is what VNNI, dot-product instructions and AMX take.
+ * Sixteen rows are the lanes of every vector, so that all that format.h defines per output happens
+ * lane by lane and no sum crosses lanes. One column: unpacked in registers and used at once.
+ * Several columns: a tile of sixteen rows is expanded into cache (q_expand), then multiplied with
+ * columns (q_product). The tile's layout, [4 neighbours along k][row], is what VNNI, dot-product
+ * instructions and AMX take.
  */
 #ifndef LAR_DOT_H
 #define LAR_DOT_H
@@ -29,7 +29,8 @@ enum {
     Q_TILE = 16,                     /* 32-blocks in a tile: 8 KiB of weights, within any L1 */
     Q_TILE_HEADS = Q_TILE / Q_BLOCKS /* format blocks in a tile */
 };
-/* Minima: where one is for all 32 weights, its product with the sum of 32 q is exact as a float too. */
+/* Minima: where one is for all 32 weights, its product with the sum of 32 q is exact as a float
+ * too. */
 #if Q_MINS == 2
 typedef vf q_minimum;
 typedef float q_minimum_lane;
@@ -61,7 +62,8 @@ static inline q_col q_column(const lar_acts *x, int c, int64_t block)
     return (q_col){x->q + 32 * at, x->d + at, x->sum + at, x->s + 2 * at};
 }
 
-/* acc after 32-block b of x, of which the integer sum is known; mn: [2], read as far as the format has them. */
+/* acc after 32-block b of x, of which the integer sum is known; mn: [2], read as far as the format
+ * has them. */
 LAR_INLINE vf q_finish(vf acc, vi sum, vf d, vf m, const q_minimum *mn, const q_col *x, int b)
 {
     const vf vdx = vf_set1(x->d[b]);
@@ -93,7 +95,8 @@ LAR_INLINE vi q_half(vi sum, const vi w[4], const int8_t *x, const int32_t *s, i
     return Q_SCALES == 1 && half ? vi_mul(sum, sc) : sum;
 }
 
-/* ---- one column ---------------------------------------------------------------------------------- */
+/* ---- one column
+ * ---------------------------------------------------------------------------------- */
 
 LAR_INLINE vi q_scale_or_zero(const q_head *h, int block, int half)
 {
@@ -169,7 +172,8 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
     return acc;
 }
 
-/* ---- several columns ------------------------------------------------------------------------------ */
+/* ---- several columns
+ * ------------------------------------------------------------------------------ */
 
 typedef struct q_tile {
     _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
@@ -263,8 +267,8 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
         vf_store_n(y + (size_t)j * ldy, acc[j], n);
 }
 
-static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c0, int c1,
-                      float *y, size_t ldy, int n)
+static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c0,
+                      int c1, float *y, size_t ldy, int n)
 {
     int c = c0;
     for (; c + Q_COLS <= c1; c += Q_COLS)
@@ -275,11 +279,12 @@ static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t bl
         q_product(t, blocks, x, block0, c, 1, y + (size_t)c * ldy, ldy, n);
 }
 
-/* ---- any number of rows and columns --------------------------------------------------------------- */
+/* ---- any number of rows and columns
+ * --------------------------------------------------------------- */
 
 /* n <= 16 rows. Fewer than sixteen are copied aside, since the kernels read sixteen. */
-static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x, int c0, int c1, float *y,
-                       size_t ldy)
+static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x, int c0, int c1,
+                       float *y, size_t ldy)
 {
     const int64_t heads = x->k / (32 * Q_BLOCKS);
     uint8_t copy[Q_ROWS][Q_TILE_HEADS * Q_BYTES];
@@ -305,8 +310,8 @@ static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x
     }
 }
 
-static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
-                  size_t ldy)
+static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                  float *y, size_t ldy)
 {
     const uint8_t *p = w;
     int r = 0;
@@ -323,9 +328,9 @@ static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int
 }
 
 /* At the end of a format's file. */
-#define LAR_FORMAT(name, ...)                                                                  \
-    extern const lar_format LAR_VSYM(lar_format_##name);                                       \
-    const lar_format LAR_VSYM(lar_format_##name) = {                                           \
+#define LAR_FORMAT(name, ...)                                                                      \
+    extern const lar_format LAR_VSYM(lar_format_##name);                                           \
+    const lar_format LAR_VSYM(lar_format_##name) = {                                               \
         .type = LAR_DTYPE(name), .integer = true, .dot = q_dot, __VA_ARGS__}
 
 #endif

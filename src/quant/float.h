@@ -1,9 +1,11 @@
 /*
- * float.h - the dot products of a float format, a template: a format's file defines f_weight (the type as
- * stored), f_load and f_load_n (16 weights to vf), then includes this. Depends on base/simd.h.
+ * float.h - the dot products of a float format, a template: a format's file defines f_weight (the
+ * type as stored), f_load and f_load_n (16 weights to vf), then includes this. Depends on
+ * base/simd.h.
  *
- * Every output is vf_dot of the row and the column: lane j sums elements j, j + 16, ... and the lanes are
- * added by vf_hsum's tree. Rows and columns are taken several at a time for the processor's sake only.
+ * Every output is vf_dot of the row and the column: lane j sums elements j, j + 16, ... and the
+ * lanes are added by vf_hsum's tree. Rows and columns are taken several at a time for the
+ * processor's sake only.
  */
 #ifndef LAR_FLOAT_H
 #define LAR_FLOAT_H
@@ -14,11 +16,14 @@ enum { F_ROWS = 4, F_COLS = 6 };
 #else
 enum { F_ROWS = 2, F_COLS = 2 };
 #endif
-enum { F_ROWS1 = 4, F_MAX_ROWS = 4 }; /* rows at a time for a single column; the greater of the two */
+enum {
+    F_ROWS1 = 4,
+    F_MAX_ROWS = 4
+}; /* rows at a time for a single column; the greater of the two */
 enum { F_GROUP_BYTES = 256 << 10 };
 
-LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_acts *x, int c, const int nc,
-                       float *y, size_t ldy)
+LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_acts *x, int c,
+                       const int nc, float *y, size_t ldy)
 {
     const f_weight *row[F_MAX_ROWS];
     const float *col[F_COLS];
@@ -53,14 +58,15 @@ LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_
         LAR_UNROLL
         for (int r = 0; r < nr; r++) {
             if (rest)
-                acc[r][j] = vf_fma(f_load_n(row[r] + i, rest), vf_load_n(col[j] + i, rest), acc[r][j]);
+                acc[r][j] =
+                    vf_fma(f_load_n(row[r] + i, rest), vf_load_n(col[j] + i, rest), acc[r][j]);
             y[(size_t)(c + j) * ldy + (size_t)r] = vf_hsum(acc[r][j]);
         }
     }
 }
 
-static void f_columns(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
-                      size_t ldy)
+static void f_columns(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                      float *y, size_t ldy)
 {
     int r = 0, c;
     if (c1 - c0 == 1)
@@ -78,8 +84,8 @@ static void f_columns(const uint8_t *p, size_t stride, int rows, const lar_acts 
 }
 
 /* Columns in groups that stay in a core's cache while all rows meet them. */
-static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1, float *y,
-                  size_t ldy)
+static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                  float *y, size_t ldy)
 {
     const int64_t fit = F_GROUP_BYTES / (int64_t)sizeof(float) / LAR_MAX(x->k, 1);
     const int group = (int)LAR_MIN(LAR_MAX(fit, 4 * F_COLS), 1 << 20) / F_COLS * F_COLS;
@@ -87,9 +93,9 @@ static void f_dot(const void *w, size_t stride, int rows, const lar_acts *x, int
         f_columns(w, stride, rows, x, c, LAR_MIN(c + group, c1), y, ldy);
 }
 
-#define LAR_FLOAT_FORMAT(name, ...)                                                            \
-    extern const lar_format LAR_VSYM(lar_format_##name);                                       \
-    const lar_format LAR_VSYM(lar_format_##name) = {                                           \
+#define LAR_FLOAT_FORMAT(name, ...)                                                                \
+    extern const lar_format LAR_VSYM(lar_format_##name);                                           \
+    const lar_format LAR_VSYM(lar_format_##name) = {                                               \
         .type = LAR_DTYPE(name), .integer = false, .dot = f_dot, __VA_ARGS__}
 
 #endif

@@ -1,21 +1,22 @@
 /*
- * format.h - block formats: one file each, one line in formats.def. A format says how its blocks become 32
- * integers with scales and minima (unpack), and gets from quant/dot.h its dot products for every variant.
+ * format.h - block formats: one file each, one line in formats.def. A format says how its blocks
+ * become 32 integers with scales and minima (unpack), and gets from quant/dot.h its dot products
+ * for every variant.
  *
- * Numerics (docs/NUMERICS.md). Integer formats: activations are quantized per 32 (lar_acts_quantize), each
- * 32-block gives one exact int32
- *     isum = sum over halves h of sc[h] * sum_{i in h} q[i] * x[i]          (sc = 1 where a format has none)
- *     msum = sum over halves h of mn[h] * sum_{i in h} x[i]                 (formats with minima)
- *     acc  = fma((float)isum, d * dx, acc);   acc = fma((float)msum, m * dx, acc)
- * with d, m the block's float scale and minimum (m negative where the format subtracts), one accumulator per
- * output, blocks in ascending order. Float formats (F32, F16, BF16) take F32 activations: vf_dot's 16 lanes.
+ * Numerics (docs/NUMERICS.md). Integer formats: activations are quantized per 32
+ * (lar_acts_quantize), each 32-block gives one exact int32 isum = sum over halves h of sc[h] *
+ * sum_{i in h} q[i] * x[i]          (sc = 1 where a format has none) msum = sum over halves h of
+ * mn[h] * sum_{i in h} x[i]                 (formats with minima) acc  = fma((float)isum, d * dx,
+ * acc);   acc = fma((float)msum, m * dx, acc) with d, m the block's float scale and minimum (m
+ * negative where the format subtracts), one accumulator per output, blocks in ascending order.
+ * Float formats (F32, F16, BF16) take F32 activations: vf_dot's 16 lanes.
  */
 #ifndef LAR_FORMAT_H
 #define LAR_FORMAT_H
 #include "tensor/dtype.h"
 
-/* Quantized activations of `cols` columns of k elements, k a multiple of 32. Structure of arrays; all in one
- * block of lar_acts_bytes(k, cols) bytes, 64-byte aligned. */
+/* Quantized activations of `cols` columns of k elements, k a multiple of 32. Structure of arrays;
+ * all in one block of lar_acts_bytes(k, cols) bytes, 64-byte aligned. */
 typedef struct lar_acts {
     int64_t k;
     int cols;
@@ -32,19 +33,20 @@ void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols);
 
 typedef struct lar_format {
     const lar_dtype *type;
-    bool integer;                                              /* wants quantized activations */
-    void (*to_f32)(const void *src, float *dst, int64_t n);    /* n a multiple of the block */
-    void (*from_f32)(const float *src, void *dst, int64_t n);  /* NULL: cannot be produced (yet) */
+    bool integer;                                             /* wants quantized activations */
+    void (*to_f32)(const void *src, float *dst, int64_t n);   /* n a multiple of the block */
+    void (*from_f32)(const float *src, void *dst, int64_t n); /* NULL: cannot be produced (yet) */
     /* y[c * ldy + r] = W[r] . X[c]  for r < rows, c0 <= c < c1. Rows lie w_stride bytes apart. */
-    void (*dot)(const void *w, size_t w_stride, int rows, const lar_acts *x, int c0, int c1, float *y,
-                size_t ldy);
+    void (*dot)(const void *w, size_t w_stride, int rows, const lar_acts *x, int c0, int c1,
+                float *y, size_t ldy);
 } lar_format;
 
 /* All kernels of one variant. formats[] is indexed as lar_dtypes[]; NULL where a type has none. */
 typedef struct lar_kernels {
     const char *variant;
     const lar_format *formats[LAR_N_DTYPES];
-    /* Quantize columns [c0, c1): d = amax/127, q = round to nearest even of x * (1/d) (d = 0: all 0). */
+    /* Quantize columns [c0, c1): d = amax/127, q = round to nearest even of x * (1/d) (d = 0: all
+     * 0). */
     void (*acts_quantize)(lar_acts *a, int c0, int c1);
 } lar_kernels;
 

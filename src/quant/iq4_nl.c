@@ -37,7 +37,8 @@ static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
     h->m = h->d;
 }
 
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     const vi low = vi_set1(0x0f0f0f0f);
     vi q[4];

@@ -51,7 +51,8 @@ LAR_INLINE vi q_scale(const q_head *h, int b, int half)
     return vi_sub(vi_or(lo, vi_shl(hi, 4)), vi_set1(32));
 }
 
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     const vi low = vi_set1(0x0f0f0f0f);
     vi q[4];

@@ -47,7 +47,8 @@ LAR_INLINE vi q_min(const q_head *h, int b, int half)
 {
     return vi_and(vi_shr(h->s[b / 2], 8 * (b % 2 * 2 + half) + 4), vi_set1(15));
 }
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[4][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[4][4])
 {
     const vi low = vi_set1(0x03030303);
     vi q[4];

@@ -1,12 +1,10 @@
 /*
  * q3_k.c - 16 blocks of 16 weights of 3 bits, w = d * (scale - 32) * (q - 4).
  *     0  hmask    32 bytes: bit b of byte j is the third bit of q[j] of the b-th 32
- *    32  qs       32 bytes for 128 weights: bits 2b, 2b + 1 of byte j are the low bits of the b-th 32
- *    96  scales   12 bytes: six-bit scale[i] of each 16 weights; its low half in byte i % 8, low half
- *                 first, its two high bits in byte 8 + i % 4 at 2 * (i / 4)
- *   108  d        F16
- * Source of layout and dequantization: ggml (ggml-common.h block_q3_K, ggml-quants.c).
- * Depends on quant/dot.h.
+ *    32  qs       32 bytes for 128 weights: bits 2b, 2b + 1 of byte j are the low bits of the b-th
+ * 32 96  scales   12 bytes: six-bit scale[i] of each 16 weights; its low half in byte i % 8, low
+ * half first, its two high bits in byte 8 + i % 4 at 2 * (i / 4) 108  d        F16 Source of layout
+ * and dequantization: ggml (ggml-common.h block_q3_K, ggml-quants.c). Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>
@@ -52,7 +50,8 @@ LAR_INLINE vi third_bit(vi hmask, int b)
 {
     return vi_and(b <= 2 ? vi_shl(hmask, 2 - b) : vi_shr(hmask, b - 2), vi_set1(0x04040404));
 }
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[4][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[4][4])
 {
     const vi low = vi_set1(0x03030303);
     vi q[4], hm[4];
@@ -78,7 +77,8 @@ static void to_f32(const void *src, float *dst, int64_t n)
         const float d = lar_f16_to_f32(b.d);
         for (int j = 0; j < 256; j++) {
             const int g = j / 16, k = j / 32;
-            const int sc = (b.scales[g % 8] >> g / 8 * 4 & 15) | (b.scales[8 + g % 4] >> g / 4 * 2 & 3) << 4;
+            const int sc =
+                (b.scales[g % 8] >> g / 8 * 4 & 15) | (b.scales[8 + g % 4] >> g / 4 * 2 & 3) << 4;
             const int q = b.qs[j / 128 * 32 + j % 32] >> 2 * (k % 4) & 3;
             dst[j] = d * (float)(sc - 32) * (float)((q | (b.hmask[j % 32] >> k & 1) << 2) - 4);
         }

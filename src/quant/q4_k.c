@@ -3,10 +3,10 @@
  *   0  d        F16
  *   2  dmin     F16
  *   4  scales   12 bytes: six-bit scale[b] and min[b]. b < 4: low six bits of bytes b and b + 4;
- *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b above
- *  16  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves
- * Source of layout and dequantization: ggml (ggml-common.h block_q4_K, ggml-quants.c).
- * Depends on quant/dot.h.
+ *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b
+ * above 16  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves Source of
+ * layout and dequantization: ggml (ggml-common.h block_q4_K, ggml-quants.c). Depends on
+ * quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>
@@ -60,7 +60,8 @@ LAR_INLINE vi q_min(const q_head *h, int b, int half)
     return six_bits(h, 1, b, 4);
 }
 
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     const vi low = vi_set1(0x0f0f0f0f);
     vi q[4];

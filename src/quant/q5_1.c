@@ -45,7 +45,8 @@ static inline vi fifth_bits(vi qh, int n)
     return vi_shl(vi_and(t, vi_set1(0x01010101)), 4);
 }
 
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     const vi low = vi_set1(0x0f0f0f0f);
     vi q[4];

@@ -3,11 +3,10 @@
  *   0  d        F16
  *   2  dmin     F16
  *   4  scales   12 bytes: six-bit scale[b] and min[b]. b < 4: low six bits of bytes b and b + 4;
- *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b above
- *  16  qh       32 bytes: bit b of byte j is the fifth bit of q[j] of block b
- *  48  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves
- * Source of layout and dequantization: ggml (ggml-common.h block_q5_K, ggml-quants.c).
- * Depends on quant/dot.h.
+ *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b
+ * above 16  qh       32 bytes: bit b of byte j is the fifth bit of q[j] of block b 48  qs       128
+ * bytes: 32 bytes for two blocks, the even one in the low halves Source of layout and
+ * dequantization: ggml (ggml-common.h block_q5_K, ggml-quants.c). Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>
@@ -67,7 +66,8 @@ LAR_INLINE vi fifth_bit(vi qh, int b)
 {
     return vi_and(b <= 4 ? vi_shl(qh, 4 - b) : vi_shr(qh, b - 4), vi_set1(0x10101010));
 }
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     const vi low = vi_set1(0x0f0f0f0f);
     vi q[4], qh[4];

@@ -1,12 +1,10 @@
 /*
  * q6_k.c - 16 blocks of 16 weights of 6 bits, w = d * scale * (q - 32).
  * Each half of 128 weights is four blocks of 32, b = 0..3:
- *     0  ql       64 bytes a half: low four bits; blocks 0, 1 in the low halves, 2, 3 in the high halves
- *   128  qh       32 bytes a half: bits 2b, 2b + 1 of byte j are the high bits of q[j] of block b
- *   192  scales   16 signed bytes, one for each 16 weights
- *   208  d        F16
- * Source of layout and dequantization: ggml (ggml-common.h block_q6_K, ggml-quants.c).
- * Depends on quant/dot.h.
+ *     0  ql       64 bytes a half: low four bits; blocks 0, 1 in the low halves, 2, 3 in the high
+ * halves 128  qh       32 bytes a half: bits 2b, 2b + 1 of byte j are the high bits of q[j] of
+ * block b 192  scales   16 signed bytes, one for each 16 weights 208  d        F16 Source of layout
+ * and dequantization: ggml (ggml-common.h block_q6_K, ggml-quants.c). Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>
@@ -43,7 +41,8 @@ LAR_INLINE vi q_scale(const q_head *h, int b, int half)
 {
     return vi_sra24(vi_shl(h->s[b / 2], 24 - 8 * (b % 2 * 2 + half)));
 }
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[4][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[4][4])
 {
     const vi low = vi_set1(0x0f0f0f0f), high = vi_set1(0x30303030);
     vi q0[4], q1[4], qh[4];

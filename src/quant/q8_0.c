@@ -34,7 +34,8 @@ static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
     h->m = h->d;
 }
 
-LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step, vi w[2][4])
+LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
+                       vi w[2][4])
 {
     (void)h, (void)u, (void)step;
     vi_rows16(p + 2, stride, w[0]);

@@ -1,6 +1,7 @@
 /*
- * rounding.h - what the simple quantizers (from_f32) share. They follow ggml's reference quantizers as the
- * gguf Python package evaluates them. Infinite and NaN weights give some block, never undefined behaviour.
+ * rounding.h - what the simple quantizers (from_f32) share. They follow ggml's reference quantizers
+ * as the gguf Python package evaluates them. Infinite and NaN weights give some block, never
+ * undefined behaviour.
  */
 #ifndef LAR_ROUNDING_H
 #define LAR_ROUNDING_H

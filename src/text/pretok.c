@@ -32,7 +32,8 @@
     "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES
 #define CJK_KANA "[一-龥\\x{3040}-ゟ゠-ヿ]+"
 #define BLOOM " ?[^(\\s|.,!?…。，、।۔،)]+"
-/* clang-format off: it would break patterns within their escapes, and miscounts wide letters. */
+/* It would break patterns within their escapes, and it miscounts wide letters. */
+/* clang-format off */
 /* Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee … letters as deepseek-llm lists them. */
 #define DEEPSEEK_LETTERS \
     "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-" \

@@ -1,4 +1,5 @@
-/* case.h - every primitive of base/simd.h applied to the same numbers; one implementation per variant. */
+/* case.h - every primitive of base/simd.h applied to the same numbers; one implementation per
+ * variant. */
 #ifndef LAR_SIMD_CASE_H
 #define LAR_SIMD_CASE_H
 #include <stddef.h>
