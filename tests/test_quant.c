@@ -493,6 +493,22 @@ static void test_decode_agrees(void **state)
     }
 }
 
+/* What is not finite stays so through a Q8_0 cache. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    const lar_format *f = lar_kernels__generic.formats[LAR_DT_q8_0];
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < LAR_LEN(bad); i++) {
+        float x[32] = {1, 2, 3}, y[32];
+        uint8_t packed[34];
+        x[i * 7] = bad[i];
+        f->from_f32(x, packed, 32);
+        f->to_f32(packed, y, 32);
+        assert_true(y[i * 7] != y[i * 7]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_decode_agrees),
         cmocka_unit_test(test_acts),
         cmocka_unit_test(test_dot),
+        cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,10 +67,13 @@ static void from_f32(const float *src, void *dst, int64_t n)
     uint8_t *p = dst;
     for (int64_t i = 0; i < n; i += 32, p += sizeof(q8_0_block), src += 32) {
         q8_0_block b;
-        float amax = lar__absmax_signed(src);
+        float amax = lar__absmax_signed(src), bad = 0.0f;
+        for (int j = 0; j < 32; j++)
+            bad +=
+                src[j] - src[j]; /* NaN where a value is not finite: a KV cache must not hide it */
         amax = amax < 0.0f ? -amax : amax;
         const float d = amax / 127.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
-        b.d = lar_f32_to_f16(d);
+        b.d = lar_f32_to_f16(bad == 0.0f ? d : bad);
         for (int j = 0; j < 32; j++) { /* to nearest, halves away from zero */
             const float x = src[j] * id, a = x < 0.0f ? -x : x;
             int q = (int)lar__trunc_to((double)a, 127);
