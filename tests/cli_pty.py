@@ -2,7 +2,7 @@
 
 Prints "ok NAME" or "not ok NAME ..." per check. Waits poll for what is expected, at most 20 seconds each.
 """
-import fcntl, os, pty, re, select, signal, struct, sys, termios, time
+import fcntl, json, os, pty, re, select, signal, struct, sys, termios, time
 
 lar, model, work = sys.argv[1:]
 WAIT = 20
@@ -14,7 +14,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"}, **(env or {}))
-            os.execv(lar, [lar, *args])
+            os.environ = {k: v for k, v in os.environ.items() if v}
+            os.execve(lar, [lar, *args], os.environ)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
 
     def pump(self, seconds=0.05):
@@ -39,7 +40,7 @@ class Terminal:
 
     def send(self, text):
         at = len(self.seen)
-        os.write(self.fd, text.encode())
+        os.write(self.fd, text if isinstance(text, bytes) else text.encode())
         return at
 
     def wait(self):
@@ -101,7 +102,7 @@ check("a paste is one message", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[
 at = t.send("/save %s/talk.json\r" % work)
 t.expect(rb"saved.*" + PROMPT, at)
 try:
-    import json
+
     saved = json.load(open(work + "/talk.json"))["messages"]
 except (OSError, ValueError) as e:
     saved = [{"content": str(e)}]
@@ -137,6 +138,68 @@ check("history was kept", t.expect(rb"> ") and "Hello" in open(work + "/state/la
 check("NO_COLOR on a terminal", not re.search(rb"\x1b\[[0-9]+m", t.seen), t.seen)
 at = t.send("\x04")
 check("Ctrl-D ends the chat", t.wait() == 0, t.seen)
+
+
+
+def messages(name):
+    try:
+        return [m.get("content") for m in json.load(open(work + "/" + name))["messages"]]
+    except (OSError, ValueError) as e:
+        return [str(e)]
+
+
+# No locale at all: text is UTF-8 all the same.
+own = work + "/own.gguf"
+open(work + "/own.settings.json", "w").write('{"max_tokens": 3, "temp": 0, "top_k": 7}')
+t = Terminal("chat", own, env={"LC_ALL": "", "LANG": "", "LC_CTYPE": ""})
+check("settings are in the greeting", t.expect(rb"settings of own.settings.json: max_tokens,\s+temp,\s+top_k.*" + PROMPT), t.seen)
+at = t.send("/set\r")
+check("/set shows the settings file", t.expect(rb"top-k +7 +settings file.*" + PROMPT, at), t.seen[at:])
+text = "Grüße, Ωmega “日本” 🙂 ~ é"
+at = t.send("\x1b[200~%s\r\t%s\x1b[201~" % (text, text))
+t.expect(" é".encode() + rb".* \xc3\xa9", at)
+at = t.send(" ü\r")
+check("a paste beyond ASCII is answered", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send(b"\x1b[200~a\xff\x1b\x1b[201~\r")
+check("a paste of no UTF-8", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send('"""\r')
+t.expect(rb"\. (\x1b\[0m)?", at)
+t.send("x\r")
+at = t.send('y"""\r')
+check("a block of quotes", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+at = t.send("/save %s/paste.json\r" % work)
+check("/save", t.expect(rb"6 messages saved", at), t.seen[at:])
+got = messages("paste.json")[::2]
+check("a paste beyond ASCII as it was", got[0] == text + "\n " + text + " ü", repr(got).encode())
+check("what is no UTF-8 is replaced", got[1:2] == ["a\ufffd"], repr(got).encode())
+check("a block begins with its first line", got[2:3] == ["x\ny"], repr(got).encode())
+at = t.send("/save %s/paste.json\r" % work)
+check("/save writes over a saved chat", t.expect(rb"6 messages saved", at), t.seen[at:])
+open(work + "/mine.json", "w").write('{"x": 1}')
+at = t.send("/save %s/mine.json\r" % work)
+check("/save refuses another file", t.expect(rb"not\s+overwritten", at), t.seen[at:])
+check("the other file is as it was", open(work + "/mine.json").read() == '{"x": 1}')
+t.send("\x04")
+check("that chat ends", t.wait() == 0, t.seen)
+
+t = Terminal("chat", own, "--ctx", "256")
+t.expect(PROMPT)
+for i in range(2):
+    at = t.send("first %s\r" % ("word " * 8))
+    t.expect(rb"prompt \d+.*" + PROMPT, at)
+json.dump({"model": "m", "messages": [{"role": r, "content": "word " * 10} for _ in range(20) for r in ("user", "assistant")]},
+          open(work + "/long.json", "w"))
+at = t.send("/load %s/long.json\r" % work)
+t.expect(rb"40 messages loaded.*" + PROMPT, at)
+at = t.send("more\r")
+check("a full context names ctx-shift", t.expect(rb"/set\s+ctx-shift\s+on.*" + PROMPT, at), t.seen[at:])
+at = t.send("/set ctx-shift on\r")
+t.expect(rb"ctx-shift = on.*" + PROMPT, at)
+at = t.send("more\r")
+check("old turns go", t.expect(rb"prompt \d+.*" + PROMPT, at), t.seen[at:])
+check("how many is said", re.search(rb"oldest\s+\d+\s+turns\s+were\s+dropped", t.seen[at:]), t.seen[at:])
+t.send("\x04")
+check("a shifted chat ends", t.wait() == 0, t.seen)
 
 t = Terminal("run", model, "Hello", "--raw", "--temp", "0", "--ignore-eos")
 check("run streams", t.expect(rb".{8}"), t.seen)

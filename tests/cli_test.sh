@@ -71,6 +71,11 @@ for verb in chat run list show tokenize template logits bench doctor completion 
     call "$verb" --help
     ok "$verb --help" says "$out" "^Usage: lar $verb"
 done
+for words in "show $tiny x" 'show -m a x' 'doctor x' 'list x' 'help run x' 'version x'; do
+    # shellcheck disable=SC2086 # one word an argument
+    call $words
+    ok "too many: $words" one_error 2 "'x' is one argument too many"
+done
 call help run
 ok "help from the field table" says "$out" '--top-k'
 ok "help has ranges" says "$out" '(0 to 100)'
@@ -147,6 +152,42 @@ call run -m "$tiny" -p Hello --raw -n 4 --cache "$work/c" --json
 ok "--cache makes a file" test -s "$work/c"
 call run -m "$tiny" -p Hello --raw -n 4 --cache "$work/c" --json
 ok "--cache is used" json "$out" 'j["timings"]["cached_tokens"] > 0'
+echo notes >"$work/notes"
+call run -m "$tiny" -p Hello --raw -n 4 --cache "$work/notes"
+ok "--cache is somebody's file" one_error 1 'notes is not a saved session'
+ok "--cache overwrites nothing else" grep -qx notes "$work/notes"
+call run -p Hello world
+ok "a prompt given twice" one_error 2 "given twice.*'world'"
+call run -p Hello --raw -n 2 "$tiny"
+ok "a MODEL after -p" code 0
+call run hello world
+ok "unquoted words" one_error 1 "no fetched model 'hello'"
+ok "unquoted words: hint" says "$err" 'quote them: lar run "hello world"'
+LAR_CPU=nosuch call run -m "$tiny" -p Hello
+ok "LAR_CPU is named" one_error 1 'LAR_CPU.*nosuch'
+call run -m "$tiny" -p Hello --seed 1e17
+ok "bounds are whole numbers" one_error 2 'to 9007199254740991'
+
+# ---- settings beside a model -----------------------------------------------------------------------
+cp "$tiny" "$work/own.gguf"
+echo '{"temp": 0, "max_tokens": 3, "ignore_eos": true}' >"$work/own.settings.json"
+call run -m "$work/own.gguf" -p Hello --raw --json
+ok "settings beside a model" json "$out" 'len(j["tokens"]) == 3'
+call run -m "$work/own.gguf" -p Hello --raw --json -n 2
+ok "a flag comes before them" json "$out" 'len(j["tokens"]) == 2'
+echo '{"max_tokens": 3, "ignore_eos": true, "temp": "warm", "bogus": 1, "prompt": "x",
+    "logit_bias": "x", "template_vars": 1}' >"$work/own.settings.json"
+call run -m "$work/own.gguf" -p Hello --raw --json
+ok "wrong settings fail nothing" json "$out" 'len(j["tokens"]) == 3'
+for field in temp bogus prompt logit_bias template_vars; do
+    ok "a wrong setting is named: $field" says "$err" "^note: .*own.settings.json: '$field' is not used"
+done
+call logits -m "$work/own.gguf" -p Hello
+ok "settings are for answers only" empty "$err"
+echo '[1' >"$work/own.settings.json"
+call run -m "$work/own.gguf" -p Hello --raw -n 2
+ok "broken settings are said" says "$err" '^note: .*own.settings.json is not used: line [0-9]*: .'
+ok "broken settings fail nothing" code 0
 call run -m "$tiny" -p Hello --raw -n 4 --ctx 999999
 ok "a reduced context is said" says "$err" '^note: .*context'
 call run -m "$tiny" -p Hello --raw -n 4 --cpu nosuch
@@ -162,6 +203,16 @@ if [ -e /dev/full ]; then
     ok "full disk: code" code 1
     ok "full disk: message" says "$err" 'cannot write'
 fi
+if [ -e /dev/full ]; then
+    rc=0
+    timeout 60 "$lar" run -m "$tiny" -p Hi --raw -n 20 >/dev/full 2>"$err" </dev/null || rc=$?
+    ok "full disk while answering: code" code 1
+    ok "full disk while answering: reason" says "$err" 'cannot write.*No space left'
+fi
+rc=0
+timeout 60 "$lar" run -m "$tiny" -p Hi --raw -n 20 >&- 2>"$err" </dev/null || rc=$?
+ok "closed output: code" code 1
+ok "closed output: reason" says "$err" 'cannot write.*Bad file'
 timeout 60 "$lar" show "$tiny" --metadata --json 2>"$err" </dev/null | head -c 5 >/dev/null
 ok "a closed pipe is quiet" empty "$err"
 # An open pipe that never says anything must not hold up -p.
@@ -194,6 +245,10 @@ printf '{"messages":[{"role":"user","content":"Hi"}],"extra":"!"}' |
     timeout 60 "$lar" template --template "$work/t.jinja" >"$out" 2>"$err"
 ok "template --template FILE" [ "$(cat "$out")" = '[user:Hi!]' ]
 ok "template: not a byte more" [ "$(wc -c <"$out")" -eq 10 ]
+echo '{"x":1}' | timeout 60 "$lar" template -m "$tiny" >"$out" 2>"$err"
+rc=$?
+ok "template without messages" code 0
+ok "template without messages: a note" says "$err" "^note: .*no 'messages'"
 printf '{"messages":' | timeout 60 "$lar" template --template "$work/t.jinja" >"$out" 2>"$err"
 rc=$?
 ok "template: broken request" one_error 1 ''
@@ -205,6 +260,10 @@ for kv in f32 f16 q8_0; do
     call logits -m "$tiny" -p Hello --top 1 --kv "$kv" --json
     ok "logits --kv $kv" json "$out" 'len(j["logits"]) == 1'
 done
+call logits -m "$tiny" -p Hello --top 1 --json
+cp "$out" "$work/logits"
+echo Hello | timeout 60 "$lar" logits -m "$tiny" --top 1 --json >"$out" 2>"$err"
+ok "logits of a piped prompt" cmp "$out" "$work/logits"
 call logits -m "$tiny" -p Hello
 ok "logits as a table" says "$out" 'sha256 [0-9a-f]'
 call show "$tiny"

@@ -27,6 +27,8 @@ void cli_console_init(void); /* SIGPIPE, Windows console */
 char **cli_utf8_argv(int *argc, char **argv);
 /* All of standard input. */
 lar_status cli_read_stdin(lar_buf *out, lar_err *e);
+/* The same as text: UTF-8 without NUL; `strip` takes line ends off its end. */
+lar_status cli_read_text(lar_buf *out, bool strip, lar_err *e);
 /* True when standard input is a file, or a pipe that says something within `seconds`; *silent tells
  * of a pipe that did not. */
 bool cli_stdin_ready(double seconds, bool *silent);
@@ -141,6 +143,7 @@ typedef struct cli_verb {
     const char *name, *task;  /* task NULL: none */
     const char *help, *usage; /* usage: what follows "lar NAME" */
     unsigned groups;          /* the common flags it takes */
+    int words;                /* most arguments that are no flags; -1: run() sees to it */
     const cli_flag *own;
     size_t n_own;
     const char *hidden; /* '|'-separated fields that are no flags of this verb */
@@ -201,6 +204,7 @@ char *cli_state_file(const char *name); /* $XDG_STATE_HOME/lar/NAME; lar_free; N
 /* A file or a fetched model's name -> path (lar_free). name NULL: the default or only model. */
 lar_status cli_model_path(const char *name, char **path, lar_err *e);
 bool cli_model_looks_like(const char *word); /* a file, a fetched name, or spelled like either */
+bool cli_model_is(const char *word);         /* a file, *.gguf, or a fetched name */
 
 typedef struct cli_model_entry {
     char *name, *path;
@@ -220,14 +224,17 @@ typedef struct cli_client {
     lar_runtime *rt;
     lar_model *m;
     lar_session *s;
-    char *path;       /* of the model */
-    json_t *settings; /* the model's own defaults: an object of generate's fields, or NULL */
+    char *path;          /* of the model */
+    json_t *settings;    /* the model's own defaults: an object of generate's fields, or NULL */
+    char *settings_path; /* of the file that they came from; NULL without settings */
 } cli_client;
 enum cli_need { CLI_NEED_RUNTIME, CLI_NEED_VOCAB, CLI_NEED_MODEL, CLI_NEED_SESSION };
-/* By the common flags. `model` NULL: --model, else the default one. */
-/* What MODEL.json beside MODEL.gguf says, for fields that no flag sets. `system` is left out where
- * the conversation has a system message already. */
+/* What MODEL.settings.json beside MODEL.gguf says, for fields that no flag sets. `system` is left
+ * out where the conversation has a system message already. */
 lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_system, lar_err *e);
+/* What it says of one field, under any of its names; NULL: nothing. */
+const json_t *cli_setting(const cli_client *c, const cli_flag *f);
+/* By the common flags. `model` NULL: --model, else the default one. */
 lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
                            lar_err *e);
 void cli_client_close(cli_client *c);

@@ -343,6 +343,9 @@ lar_status cli_flag_check(const cli_flag *f, const char *text, lar_err *e)
         is_num = false;
     const char *kind = f->type == CLI_INT ? "a whole number" : "a number";
     if (!is_num || !isfinite(v) || (bounds && (v < f->min || v > f->max))) {
+        if (bounds && f->type == CLI_INT)
+            return lar_fail(e, LAR_EARG, "--%s: got '%.60s', want %s from %.0f to %.0f", f->name,
+                            text, kind, f->min, f->max);
         if (bounds)
             return lar_fail(e, LAR_EARG, "--%s: got '%.60s', want %s from %.15g to %.15g", f->name,
                             text, kind, f->min, f->max);

@@ -50,6 +50,22 @@ static void greet_model(const json_t *m, const cli_chat *ch, int width)
     cli_paragraph(stdout, line, 0, 0, width);
 }
 
+/* What lies beside the model changes its answers: that is said. */
+static void greet_settings(const cli_chat *ch, int width)
+{
+    const char *key;
+    json_t *v;
+    lar_buf b = {0};
+    if (json_object_size(ch->c.settings) == 0)
+        return;
+    lar_buf_printf(&b, "settings of %s:", base_name(ch->c.settings_path));
+    json_object_foreach(ch->c.settings, key, v)
+        lar_buf_printf(&b, "%s %s", b.p && b.p[b.n - 1] == ':' ? "" : ",", key);
+    if (!b.oom)
+        cli_paragraph(stdout, b.p, 0, 0, width);
+    lar_buf_free(&b);
+}
+
 void cli_chat_greet(cli_chat *ch)
 {
     const cli_ui *ui = &ch->a->ui;
@@ -70,6 +86,7 @@ void cli_chat_greet(cli_chat *ch)
              whole > ctx ? " of " : "", whole > ctx ? full : "", cli_str(s, "variant", "?"),
              cli_num(s, "threads", 0), cli_num(s, "threads", 0) == 1 ? "" : "s", mem);
     cli_paragraph(stdout, line, 0, 0, width);
+    greet_settings(ch, width);
     cli_paragraph(stdout, "/help lists the commands; Ctrl-C stops an answer, Ctrl-D ends the chat.",
                   0, 0, width);
     printf("%s\n", cli_off(ui, stdout));
@@ -112,13 +129,68 @@ static void keep_answer(cli_chat *ch)
     json_object_set_new(m, "reasoning_content", json_stringn(w->thinking.p, w->thinking.n));
 }
 
+static bool shifts(const cli_chat *ch)
+{
+    const cli_flag *f = cli_flag_find(ch->a, "ctx-shift");
+    const json_t *v = f ? cli_setting(&ch->c, f) : NULL;
+    return cli_get(ch->a, "ctx-shift") ? cli_is_on(ch->a, "ctx-shift")
+                                       : json_is_true(v) || json_integer_value(v) != 0;
+}
+
+/* The oldest question with its answer; false when only the last question is left. */
+static bool drop_oldest(json_t *messages)
+{
+    const size_t n = json_array_size(messages);
+    size_t from = 0, to;
+    if (n && strcmp(cli_str(json_array_get(messages, 0), "role", ""), "system") == 0)
+        from = 1;
+    for (to = from + 1; to < n; to++)
+        if (strcmp(cli_str(json_array_get(messages, to), "role", ""), "user") == 0)
+            break;
+    if (to >= n)
+        return false;
+    for (; to > from; to--)
+        json_array_remove(messages, from);
+    return true;
+}
+
+/* A conversation longer than the context loses its oldest turns, where the user allows it. All are
+ * kept when even the last question alone is too long. */
+static lar_status ask_shifting(cli_chat *ch, lar_err *e)
+{
+    const cli_answer *w = &ch->answer;
+    lar_status s = ask(ch, e);
+    if (s != LAR_EFULL || !shifts(ch) || w->text.n || w->thinking.n)
+        return s;
+    json_t *all = json_copy(ch->messages);
+    if (!all)
+        return s;
+    int dropped = 0;
+    while (s == LAR_EFULL && !w->text.n && !w->thinking.n && drop_oldest(ch->messages)) {
+        dropped++;
+        *e = (lar_err){0};
+        s = ask(ch, e);
+    }
+    if (s == LAR_EFULL) {
+        json_decref(ch->messages);
+        ch->messages = all;
+        return s;
+    }
+    json_decref(all);
+    cli_wrap_end(&ch->answer.wrap);
+    cli_note(&ch->a->ui,
+             "the conversation is longer than the context: its oldest %d turn%s dropped", dropped,
+             dropped == 1 ? " was" : "s were");
+    return s;
+}
+
 void cli_chat_answer(cli_chat *ch)
 {
     const cli_ui *ui = &ch->a->ui;
     cli_answer *w = &ch->answer;
     lar_err e = {0};
     cli_answer_begin(w, ch->a, true, ch->show_thinking);
-    lar_status s = ask(ch, &e);
+    lar_status s = ask_shifting(ch, &e);
     cli_answer_end(w);
     if (s == LAR_OK) {
         keep_answer(ch);
@@ -136,9 +208,8 @@ void cli_chat_answer(cli_chat *ch)
     } else {
         cli_error(ui, "%s", e.msg);
         if (s == LAR_EFULL)
-            cli_hint(
-                ui,
-                "/clear starts again, /undo drops the last turn, lar chat --ctx N has more room");
+            cli_hint(ui, "/clear starts again, /undo drops the last turn, /set ctx-shift on lets "
+                         "the oldest turns go, lar chat --ctx N has more room");
         if (strcmp(cli_chat_last_role(ch), "user") == 0)
             json_array_remove(ch->messages, json_array_size(ch->messages) - 1);
     }
@@ -204,7 +275,7 @@ static bool read_message(cli_chat *ch, lar_buf *msg)
         size_t at = msg->n;
         cli_edit_result r = cli_edit_read(ch->edit, at || quoted ? more : first, &line);
         if (r == CLI_EDIT_INTERRUPT) {
-            on_prompt_interrupt(ch, line.n == 0 && at == 0);
+            on_prompt_interrupt(ch, line.n == 0 && at == 0 && !quoted);
             lar_buf_clear(msg);
             break;
         }
@@ -217,7 +288,7 @@ static bool read_message(cli_chat *ch, lar_buf *msg)
         if (msg->oom || !msg->p)
             break;
         again = goes_on(ch, msg, at, &quoted);
-        if (again)
+        if (again && !(quoted && msg->n == 0)) /* nothing before the first line of a block */
             lar_buf_putc(msg, '\n');
     }
     lar_buf_free(&line);
@@ -338,6 +409,7 @@ const cli_verb cli_verb_chat = {
     .own = own,
     .n_own = LAR_LEN(own),
     .hidden = "prompt|messages|raw",
+    .words = -1,
     .run = run,
     .more = "Without MODEL the default one is used; `lar list` shows them. In the chat, /help "
             "lists the "

@@ -85,6 +85,38 @@ static void do_system(cli_chat *ch, const char *arg)
     dim(ch, "the system message is changed; it counts from the next answer on");
 }
 
+/* An array of messages, or an object that has one. New reference, or NULL. */
+static json_t *valid_messages(const json_t *j)
+{
+    const json_t *arr = json_is_object(j) ? json_object_get(j, "messages") : j;
+    size_t i;
+    json_t *m;
+    if (!json_is_array(arr))
+        return NULL;
+    json_array_foreach(arr, i, m) if (!cli_str(m, "role", NULL) ||
+                                      !cli_str(m, "content", NULL)) return NULL;
+    return json_deep_copy(arr);
+}
+
+/* Nothing there, or a chat that /save wrote: somebody's other file is not overwritten. */
+static lar_status check_target(const char *path, lar_err *e)
+{
+    lar_map map = {0};
+    lar_status s = lar_map_open(path, &map, e);
+    if (s == LAR_ENOTFOUND)
+        return LAR_OK;
+    json_t *j = s == LAR_OK ? json_loadb((const char *)map.data, map.size, 0, NULL) : NULL;
+    json_t *msgs = json_is_object(j) && json_object_size(j) == 2 && json_object_get(j, "model")
+                       ? valid_messages(j)
+                       : NULL;
+    s = msgs ? LAR_OK
+             : lar_fail(e, LAR_EARG, "%s exists and is no saved chat: it is not overwritten", path);
+    json_decref(msgs);
+    json_decref(j);
+    lar_map_close(&map);
+    return s;
+}
+
 static void do_save(cli_chat *ch, const char *arg)
 {
     lar_buf b = {0};
@@ -98,6 +130,8 @@ static void do_save(cli_chat *ch, const char *arg)
     lar_status s =
         j && cli_dump(j, JSON_INDENT(1), &b) ? LAR_OK : lar_fail(&e, LAR_ENOMEM, "out of memory");
     if (s == LAR_OK)
+        s = check_target(arg, &e);
+    if (s == LAR_OK)
         s = lar_file_create(arg, &f, &e);
     if (s == LAR_OK) {
         s = lar_file_write(f, b.p, b.n, &e);
@@ -109,23 +143,11 @@ static void do_save(cli_chat *ch, const char *arg)
     if (s != LAR_OK)
         cli_error(&ch->a->ui, "%s", e.msg);
     else
-        printf("%s%zu messages saved in %s%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM),
-               json_array_size(ch->messages), arg, cli_off(&ch->a->ui, stdout));
+        printf("%s%zu message%s saved in %s%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM),
+               json_array_size(ch->messages), json_array_size(ch->messages) == 1 ? "" : "s", arg,
+               cli_off(&ch->a->ui, stdout));
     json_decref(j);
     lar_buf_free(&b);
-}
-
-/* An array of messages, or an object that has one. New reference, or NULL. */
-static json_t *valid_messages(const json_t *j)
-{
-    const json_t *arr = json_is_object(j) ? json_object_get(j, "messages") : j;
-    size_t i;
-    json_t *m;
-    if (!json_is_array(arr))
-        return NULL;
-    json_array_foreach(arr, i, m) if (!cli_str(m, "role", NULL) ||
-                                      !cli_str(m, "content", NULL)) return NULL;
-    return json_deep_copy(arr);
 }
 
 static void do_load(cli_chat *ch, const char *arg)
@@ -150,11 +172,18 @@ static void do_load(cli_chat *ch, const char *arg)
     if (msgs) {
         json_decref(ch->messages);
         ch->messages = msgs;
-        printf("%s%zu messages loaded%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM),
-               json_array_size(msgs), cli_off(&ch->a->ui, stdout));
+        printf("%s%zu message%s loaded%s\n", cli_on(&ch->a->ui, stdout, CLI_DIM),
+               json_array_size(msgs), json_array_size(msgs) == 1 ? "" : "s",
+               cli_off(&ch->a->ui, stdout));
     }
     json_decref(j);
     lar_map_close(&map);
+}
+
+static const char *system_text(const cli_chat *ch)
+{
+    const json_t *first = json_array_get(ch->messages, 0);
+    return strcmp(cli_str(first, "role", ""), "system") ? NULL : cli_str(first, "content", "");
 }
 
 static void show_settings(cli_chat *ch)
@@ -165,15 +194,32 @@ static void show_settings(cli_chat *ch)
     cli_table_begin(&t, LAR_LEN(heads), heads);
     for (size_t i = 0; i < a->n_flags; i++) {
         const cli_flag *f = &a->flags[i];
-        const char *v = cli_get(a, f->name);
+        const char *v = cli_get(a, f->name), *from = v ? "set" : "";
+        const json_t *own = cli_setting(&ch->c, f);
+        lar_buf b = {0};
         if (!f->is_field)
             continue;
+        if (strcmp(f->name, "system") == 0) {
+            v = system_text(ch);
+            from = !v ? ""
+                   : own && json_is_string(own) && !strcmp(json_string_value(own), v)
+                       ? "settings file"
+                       : "set";
+        } else if (!v && own) {
+            if (json_is_string(own))
+                lar_buf_puts(&b, json_string_value(own));
+            else
+                cli_dump(own, JSON_COMPACT | JSON_REAL_PRECISION(6), &b);
+            v = b.oom || !b.p ? "" : b.p;
+            from = "settings file";
+        }
         cli_table_add(&t, f->name);
         cli_table_add(&t, v                     ? v
                           : f->def              ? f->def
                           : f->type == CLI_BOOL ? (f->def_on ? "true" : "false")
                                                 : "");
-        cli_table_add(&t, v ? "set" : "");
+        cli_table_add(&t, from);
+        lar_buf_free(&b);
     }
     cli_table_print(&a->ui, &t, cli_width(stdout));
     cli_table_free(&t);

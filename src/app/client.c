@@ -1,5 +1,7 @@
 /* client.c - opening what a verb needs, running a request, Ctrl-C. Depends on lar.h. */
 #include "app/app.h"
+#include "base/os.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -48,28 +50,115 @@ static lar_status open_runtime(cli_args *a, cli_client *c, lar_err *e)
     o.cpu = cli_get(a, "cpu");
     o.log = on_log;
     o.log_user = &a->ui;
-    return lar_runtime_new(&o, &c->rt, e);
+    const char *env = o.cpu ? NULL : lar_getenv("LAR_CPU");
+    lar_status s = lar_runtime_new(&o, &c->rt, e);
+    if (s != LAR_OK && s != LAR_ENOMEM && env && *env)
+        lar_fail_in(e, s, "LAR_CPU");
+    return s;
 }
 
-/* Settings that suit a model lie beside it as MODEL.json; ./start writes the default model's. */
+/* Fields that say what is asked, not how: no defaults. */
+static const char not_settings[] = "prompt|messages|raw";
+
+/* The task looks into these only when it runs; a wrong one would fail every run. */
+static const char *shape_fault(const cli_flag *f, const json_t *v)
+{
+    const char *key;
+    json_t *x;
+    if (!f || f->type != CLI_JSON || json_is_null(v))
+        return NULL;
+    if (strcmp(f->name, "tools") == 0)
+        return json_is_array(v) ? NULL : "want a list";
+    if (!json_is_object(v))
+        return "want an object";
+    if (strcmp(f->name, "logit-bias") != 0)
+        return NULL;
+    json_object_foreach((json_t *)(uintptr_t)v, key, x)
+    {
+        if (!*key || key[strspn(key, "0123456789")] || !(json_is_number(x) || json_is_false(x)))
+            return "want an object of token ids with numbers or false";
+    }
+    return NULL;
+}
+
+/* NULL when the field can be used as it is, else why not; `e` holds the text. */
+static const char *setting_fault(const cli_args *a, cli_client *c, const char *key, json_t *v,
+                                 lar_err *e)
+{
+    lar_request *r = NULL;
+    lar_buf b = {0};
+    if (cli_in_list(not_settings, key))
+        return "it is no setting";
+    const char *fault = shape_fault(cli_flag_find(a, key), v);
+    if (fault)
+        return fault;
+    lar_status s = lar_request_new(c->rt, a->verb->task, &r, e);
+    if (s == LAR_OK && !cli_dump(v, JSON_COMPACT, &b))
+        s = lar_fail(e, LAR_ENOMEM, "out of memory");
+    if (s == LAR_OK)
+        s = lar_request_set_json(r, key, b.p, e);
+    lar_request_free(r);
+    lar_buf_free(&b);
+    return s == LAR_OK ? NULL : e->msg;
+}
+
+/* Fields that cannot be used are named and dropped: the file beside a model never fails a run. */
+static void check_settings(const cli_args *a, cli_client *c)
+{
+    const char *key;
+    void *next;
+    json_t *v;
+    json_object_foreach_safe(c->settings, next, key, v)
+    {
+        lar_err e = {0};
+        const char *fault = setting_fault(a, c, key, v, &e);
+        if (fault) {
+            cli_note(&a->ui, "%s: '%.60s' is not used: %s", c->settings_path, key, fault);
+            json_object_del(c->settings, key);
+        }
+    }
+}
+
+/* Settings that suit a model lie beside it as MODEL.settings.json; ./start writes the default
+ * model's. */
 static void load_settings(const cli_args *a, cli_client *c)
 {
     const size_t n = strlen(c->path);
     json_error_t err;
     lar_buf b = {0};
+    if (!a->verb->task || strcmp(a->verb->task, "generate") != 0)
+        return;
     if (n < 5 || strcmp(c->path + n - 5, ".gguf") != 0)
         return;
     lar_buf_add(&b, c->path, n - 5);
-    lar_buf_puts(&b, ".json");
+    lar_buf_puts(&b, ".settings.json");
+    errno = 0;
     c->settings = b.oom ? NULL : json_load_file(b.p, JSON_REJECT_DUPLICATES, &err);
-    if (c->settings && !json_is_object(c->settings)) {
-        json_decref(c->settings);
-        c->settings = NULL;
-        cli_note(&a->ui, "%s is not used: not an object of settings", b.p);
-    } else if (!c->settings && !b.oom && json_error_code(&err) != json_error_cannot_open_file) {
-        cli_note(&a->ui, "%s is not used: %s", b.p, err.text);
+    const bool absent = !c->settings && errno == ENOENT;
+    if (c->settings && json_is_object(c->settings)) {
+        c->settings_path = lar_buf_take(&b);
+        check_settings(a, c);
+        return;
     }
+    if (c->settings)
+        cli_note(&a->ui, "%s is not used: not an object of settings", b.p);
+    else if (!b.oom && !absent)
+        cli_note(&a->ui, "%s is not used: line %d: %s", b.p, LAR_MAX(err.line, 1), err.text);
+    json_decref(c->settings);
+    c->settings = NULL;
     lar_buf_free(&b);
+}
+
+const json_t *cli_setting(const cli_client *c, const cli_flag *f)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(c->settings, key, v)
+    {
+        if (cli_in_list(f->name, key) || cli_in_list(f->aliases, key))
+            return v;
+    }
+    return NULL;
 }
 
 lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_system, lar_err *e)
@@ -85,7 +174,7 @@ lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_sys
         if (!cli_dump(v, JSON_ENCODE_ANY | JSON_COMPACT, &b))
             s = lar_fail(e, LAR_ENOMEM, "out of memory");
         else if ((s = lar_request_set_json(r, key, b.p, e)) != LAR_OK)
-            lar_fail_in(e, s, "the model's settings file");
+            lar_fail_in(e, s, "%s", c->settings_path);
         lar_buf_free(&b);
         LAR_TRY(s);
     }
@@ -121,6 +210,7 @@ void cli_client_close(cli_client *c)
     lar_model_free(c->m);
     lar_runtime_free(c->rt);
     lar_free(c->path);
+    lar_free(c->settings_path);
     json_decref(c->settings);
     *c = (cli_client){0};
 }
@@ -145,7 +235,7 @@ void cli_say_notices(const cli_args *a, const cli_client *c)
 int cli_report(const cli_args *a, const lar_err *e)
 {
     if (e->code == LAR_ECANCELLED)
-        return CLI_INTERRUPTED;
+        return ferror(stdout) ? CLI_FAIL : CLI_INTERRUPTED; /* cli_flush says why */
     cli_error(&a->ui, "%s", e->msg[0] ? e->msg : lar_status_name(e->code));
     if (e->code == LAR_EFULL)
         cli_hint(&a->ui, "a larger context: --ctx N");

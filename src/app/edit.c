@@ -106,34 +106,63 @@ static unsigned char on_newline(EditLine *el, int c)
     return el_insertstr(el, "\n") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
-/* What the terminal sends between ESC[200~ and ESC[201~. */
+/* One byte from the terminal: the editor reads no further than the key that it has, and its own
+ * reader would take bytes for characters. */
+static bool paste_byte(char *ch)
+{
+    ssize_t n;
+    do
+        n = read(STDIN_FILENO, ch, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
+/* Line ends as \n, tabs as spaces; other control characters would garble the line, and what is not
+ * UTF-8 becomes U+FFFD. */
+static void clean_paste(const lar_buf *raw, size_t n, lar_buf *out)
+{
+    for (size_t i = 0; i < n;) {
+        uint32_t cp = 0;
+        const int len = lar_utf8_decode(raw->p + i, n - i, &cp);
+        const char c = raw->p[i];
+        if (len == 0)
+            lar_buf_puts(out, "\xef\xbf\xbd");
+        else if (c == '\r' || c == '\n')
+            lar_buf_puts(out, c == '\n' && i && raw->p[i - 1] == '\r' ? "" : "\n");
+        else if (c == '\t')
+            lar_buf_putc(out, ' ');
+        else if (cp >= 0x20 && !(cp >= 0x7f && cp <= 0x9f))
+            lar_buf_add(out, raw->p + i, (size_t)len);
+        i += (size_t)LAR_MAX(len, 1);
+    }
+    while (out->n && out->p[out->n - 1] == '\n') /* a line copied with its end is not two lines */
+        out->p[--out->n] = 0;
+}
+
+/* What the terminal sends between ESC[200~ and ESC[201~, to the byte. Of too long a paste the rest
+ * is read too, so that it is not taken for keys. */
 static unsigned char on_paste(EditLine *el, int c)
 {
     static const char end[] = "\033[201~";
-    lar_buf b = {0};
-    char ch, last = 0;
+    const size_t n_end = sizeof end - 1;
+    lar_buf raw = {0}, text = {0};
+    size_t at =
+        0; /* bytes of `end` just seen; ESC is only its first, so a mismatch restarts there */
+    char ch;
     (void)c;
-    while (b.n < PASTE_MAX && el_getc(el, &ch) == 1) {
-        if (!(last == '\r' && ch == '\n'))
-            lar_buf_putc(&b, ch == '\r' ? '\n' : ch);
-        last = ch;
-        if (b.oom || (b.n >= sizeof end - 1 &&
-                      memcmp(b.p + b.n - (sizeof end - 1), end, sizeof end - 1) == 0))
-            break;
+    while (at < n_end && paste_byte(&ch)) {
+        at = ch == end[at] ? at + 1 : ch == end[0];
+        if (raw.n < PASTE_MAX + n_end)
+            lar_buf_putc(&raw, ch);
     }
-    size_t n = b.n >= sizeof end - 1 ? b.n - (sizeof end - 1) : 0, k = 0;
-    for (size_t i = 0; i < n && !b.oom; i++) /* control characters would garble the line */
-        if (b.p[i] == '\n' || (unsigned char)b.p[i] >= 0x20)
-            b.p[k++] = b.p[i];
-        else if (b.p[i] == '\t')
-            b.p[k++] = ' ';
-    while (k && b.p[k - 1] == '\n') /* a line copied with its end is not two lines */
-        k--;
-    if (b.p)
-        b.p[k] = 0;
-    bool ok = k == 0 || el_insertstr(el, b.p) == 0;
-    lar_buf_free(&b);
-    return ok ? CC_REFRESH : CC_ERROR;
+    const bool cut = raw.n >= PASTE_MAX + n_end;
+    const size_t n = cut ? PASTE_MAX : raw.n - at;
+    if (!raw.oom && raw.p)
+        clean_paste(&raw, n - (cut ? lar_utf8_incomplete(raw.p, n) : 0), &text);
+    bool ok = !raw.oom && !text.oom && (text.n == 0 || el_insertstr(el, text.p) == 0);
+    lar_buf_free(&raw);
+    lar_buf_free(&text);
+    return !ok ? CC_ERROR : cut ? CC_REFRESH_BEEP : CC_REFRESH;
 }
 
 static unsigned char on_tab(EditLine *el, int c)

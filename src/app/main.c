@@ -13,6 +13,7 @@ static const cli_verb verb_completion = {
     .name = "completion",
     .usage = "lar completion bash|zsh|fish",
     .help = "print a completion script for a shell",
+    .words = 1,
     .run = cli_verb_completion,
     .more = "To use it now and later:\n"
             "  bash: lar completion bash > ~/.local/share/bash-completion/completions/lar\n"
@@ -21,6 +22,7 @@ static const cli_verb verb_completion = {
 static const cli_verb verb_help = {.name = "help",
                                    .usage = "lar help [VERB]",
                                    .help = "show all verbs, or the flags of one",
+                                   .words = 1,
                                    .run = run_help};
 static const cli_verb verb_version = {.name = "version",
                                       .usage = "lar version [--json]",
@@ -94,6 +96,18 @@ static int run_version(cli_args *a)
     return code;
 }
 
+/* A verb's one word is its MODEL, where it has one: not both that and -m. */
+static lar_status check_words(const cli_args *a, lar_err *e)
+{
+    int most = a->verb->words;
+    if (most > 0 && (a->verb->groups & CLI_G_MODEL) && cli_get(a, "model"))
+        most--;
+    if (most < 0 || a->n_words <= (size_t)most)
+        return LAR_OK;
+    return lar_fail(e, LAR_EARG, "'%.60s' is one argument too many: %s", a->words[most],
+                    a->verb->usage);
+}
+
 static int run_verb(cli_args *a, const cli_verb *v, int argc, char **argv)
 {
     lar_err e = {0};
@@ -103,6 +117,8 @@ static int run_verb(cli_args *a, const cli_verb *v, int argc, char **argv)
     /* `lar run --bad --help` wants help more than the error */
     if (s == LAR_OK && a->want_help)
         return cli_help_verb(a);
+    if (s == LAR_OK)
+        s = check_words(a, &e);
     return s == LAR_OK ? v->run(a) : cli_report(a, &e);
 }
 
@@ -135,7 +151,8 @@ int main(int argc, char **argv)
 {
     cli_ui ui;
     if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
-        setlocale(LC_CTYPE, "C.UTF-8"); /* all text here is UTF-8 */
+        if (!setlocale(LC_CTYPE, "C.UTF-8")) /* all text here is UTF-8 */
+            setlocale(LC_CTYPE, "en_US.UTF-8");
     cli_console_init();
     argv = cli_utf8_argv(&argc, argv);
     cli_ui_init(&ui);

@@ -189,6 +189,19 @@ static bool is_path(const char *word)
         ;
 }
 
+bool cli_model_is(const char *word)
+{
+    const size_t n = strlen(word);
+    cli_model_list l;
+    if (is_file(word, NULL) || (n > 5 && same_letters(word + n - 5, ".gguf")))
+        return true;
+    if (cli_models_list(&l, NULL) != LAR_OK)
+        return false;
+    const bool yes = find(&l, word) != NULL;
+    cli_models_free(&l);
+    return yes;
+}
+
 bool cli_model_looks_like(const char *word)
 {
     if (strpbrk(word, " \t\n?!"))

@@ -112,6 +112,12 @@ int cli_flush(const cli_ui *ui, int code)
     errno = 0;
     bool bad = ferror(stdout) != 0;
     if (fflush(stdout) != 0 || bad) {
+        if (!errno) { /* it failed long ago: the next byte has the same reason */
+            clearerr(stdout);
+            errno = 0;
+            fputc('\n', stdout);
+            fflush(stdout);
+        }
         if (errno != EPIPE)
             cli_error(ui, "cannot write to standard output%s%s", errno ? ": " : "",
                       errno ? strerror(errno) : "");

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <io.h>
 #else
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -119,6 +120,11 @@ int cli_width(FILE *f)
 
 void cli_console_init(void)
 {
+    /* A closed stream's number must not go to the next file that is opened: it stays one that
+     * cannot be written. */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", O_RDONLY) < 0)
+            break;
     /* A reader that has seen enough ends us quietly, also where the parent ignores the signal. */
     signal(SIGPIPE, SIG_DFL);
 }
@@ -180,5 +186,27 @@ lar_status cli_read_stdin(lar_buf *out, lar_err *e)
     }
     if (ferror(stdin))
         return lar_fail(e, LAR_EIO, "standard input: %s", strerror(errno));
+    return LAR_OK;
+}
+
+static lar_status check_text(const lar_buf *b, lar_err *e)
+{
+    for (size_t i = 0; i < b->n;) {
+        int len = lar_utf8_decode(b->p + i, b->n - i, NULL);
+        if (len == 0)
+            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is not UTF-8 text", i);
+        if (b->p[i] == 0)
+            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is NUL, want text", i);
+        i += (size_t)len;
+    }
+    return LAR_OK;
+}
+
+lar_status cli_read_text(lar_buf *out, bool strip, lar_err *e)
+{
+    LAR_TRY(cli_read_stdin(out, e));
+    LAR_TRY(check_text(out, e));
+    while (strip && out->n && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r'))
+        out->p[--out->n] = 0;
     return LAR_OK;
 }

@@ -18,6 +18,10 @@ static size_t split_words(const cli_args *a, const char **model)
     *model = cli_get(a, "model");
     if (*model || a->n_words == 0)
         return 0;
+    if (cli_get(a, "prompt")) {
+        *model = cli_model_is(a->words[0]) ? a->words[0] : NULL;
+        return *model ? 1 : 0;
+    }
     bool first = a->n_words == 2 || cli_model_looks_like(a->words[0]);
     for (size_t i = 1; i < a->n_words; i++)
         first |= strchr(a->words[i], ' ') != NULL;
@@ -29,19 +33,6 @@ static size_t split_words(const cli_args *a, const char **model)
     return 1;
 }
 
-static lar_status check_text(const lar_buf *b, lar_err *e)
-{
-    for (size_t i = 0; i < b->n;) {
-        int len = lar_utf8_decode(b->p + i, b->n - i, NULL);
-        if (len == 0)
-            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is not UTF-8 text", i);
-        if (b->p[i] == 0)
-            return lar_fail(e, LAR_EFORMAT, "standard input: byte %zu is NUL, want text", i);
-        i += (size_t)len;
-    }
-    return LAR_OK;
-}
-
 /* The words, then what is piped in. --prompt stands alone, so that scripts with an open pipe as
  * their standard input never wait. */
 static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *e)
@@ -50,9 +41,10 @@ static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *
     bool silent = false;
     lar_buf in = {0};
     if (flag) {
-        lar_buf_puts(out, flag);
         if (words)
-            lar_buf_printf(out, " %s", words);
+            return lar_fail(e, LAR_EARG, "the prompt is given twice: with --prompt and as '%.60s'",
+                            words);
+        lar_buf_puts(out, flag);
         return out->oom ? lar_fail(e, LAR_ENOMEM, "out of memory") : LAR_OK;
     }
     if (a->ui.tty_in || (!words && cli_get(a, "messages")) ||
@@ -65,12 +57,7 @@ static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *
         lar_buf_puts(out, words ? words : "");
         return out->oom ? lar_fail(e, LAR_ENOMEM, "out of memory") : LAR_OK;
     }
-    lar_status s = cli_read_stdin(&in, e);
-    if (s == LAR_OK)
-        s = check_text(&in, e);
-    if (s == LAR_OK && !cli_is_on(a, "raw"))
-        while (in.n && (in.p[in.n - 1] == '\n' || in.p[in.n - 1] == '\r'))
-            in.n--;
+    lar_status s = cli_read_text(&in, !cli_is_on(a, "raw"), e);
     if (words)
         lar_buf_printf(out, in.n ? "%s\n\n" : "%s", words);
     lar_buf_add(out, in.p, in.n);
@@ -80,15 +67,16 @@ static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *
     return s;
 }
 
-static void load_cache(cli_args *a, cli_client *c)
+/* A file that is there and cannot be used is somebody's: it will not be overwritten. */
+static lar_status load_cache(cli_args *a, cli_client *c, lar_err *e)
 {
-    lar_err e = {0};
     const char *file = cli_get(a, "cache");
-    if (!file)
-        return;
-    lar_status s = lar_session_load(c->s, file, &e);
-    if (s != LAR_OK && s != LAR_ENOTFOUND)
-        cli_note(&a->ui, "--cache is not used: %s", e.msg);
+    lar_status s = file ? lar_session_load(c->s, file, e) : LAR_OK;
+    if (s == LAR_OK || s == LAR_ENOTFOUND)
+        return LAR_OK;
+    if (s == LAR_EARG) /* the file, not the command line, is wrong */
+        e->code = s = LAR_EFORMAT;
+    return lar_fail_in(e, s, "--cache");
 }
 
 static lar_status ask(cli_args *a, cli_client *c, const lar_buf *prompt, cli_answer *w, lar_err *e)
@@ -119,16 +107,21 @@ static int answer(cli_args *a, const char *model, const lar_buf *prompt)
     int code = CLI_OK;
     lar_status s = cli_client_open(a, &c, model, CLI_NEED_SESSION, &e);
     if (s == LAR_OK) {
-        load_cache(a, &c);
+        s = load_cache(a, &c, &e);
+    }
+    if (s == LAR_OK) {
         cli_answer_begin(&w, a, !json, thinking);
         s = ask(a, &c, prompt, &w, &e);
         cli_answer_end(&w);
     }
     if (s == LAR_OK && cli_get(a, "cache"))
         s = lar_session_save(c.s, cli_get(a, "cache"), &e);
-    if (s != LAR_OK)
+    if (s != LAR_OK) {
         code = cli_report(a, &e);
-    else if (json)
+        if (s == LAR_ENOTFOUND && !c.path && !cli_get(a, "model") && a->n_words > 1)
+            cli_hint(&a->ui, "if these words are the prompt, quote them: lar run \"%.100s\"",
+                     cli_words(a, 0));
+    } else if (json)
         code = cli_print_json(&a->ui, w.result);
     else if (a->ui.tty_out && a->ui.tty_err && !cli_is_on(a, "quiet"))
         cli_answer_stats(&w, stderr);
@@ -173,6 +166,7 @@ const cli_verb cli_verb_run = {
     .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
     .own = own,
     .n_own = LAR_LEN(own),
+    .words = -1,
     .run = run,
     .more = "Piped input is the prompt; with a PROMPT argument it comes after that. With --prompt, "
             "standard input is not read.\n"

@@ -226,4 +226,5 @@ const cli_verb cli_verb_show = {.name = "show",
                                 .groups = CLI_G_MODEL | CLI_G_JSON,
                                 .own = own,
                                 .n_own = LAR_LEN(own),
+                                .words = 1,
                                 .run = run};

@@ -64,6 +64,7 @@ const cli_verb cli_verb_tokenize = {
     .usage = "lar tokenize -m MODEL [FLAGS] < text",
     .help = "print the token ids of a text",
     .groups = CLI_G_MODEL | CLI_G_JSON | CLI_G_RUNTIME,
+    .words = 1,
     .run = run_tokenize,
     .more = "The text is read from standard input, byte for byte, unless it is given with a flag."};
 
@@ -86,6 +87,15 @@ static lar_status read_file(const char *path, lar_buf *out, lar_err *e)
                       : LAR_OK;
 }
 
+/* Without messages most templates render something that looks right and is not. */
+static void note_messages(const cli_args *a, const char *vars, size_t n)
+{
+    json_t *j = json_loadb(vars, n, 0, NULL);
+    if (json_is_object(j) && !json_object_get(j, "messages") && !cli_get(a, "template"))
+        cli_note(&a->ui, "the request has no 'messages': the model's template is rendered without");
+    json_decref(j);
+}
+
 static lar_status template_input(cli_args *a, lar_request *r, lar_err *e)
 {
     lar_buf b = {0};
@@ -103,6 +113,7 @@ static lar_status template_input(cli_args *a, lar_request *r, lar_err *e)
             s = lar_fail(e, LAR_EFORMAT, "standard input: a NUL byte, want a JSON request");
         if (s == LAR_OK) {
             s = lar_request_set_json(r, "vars", b.p ? b.p : "", e);
+            note_messages(a, b.p ? b.p : "", b.n);
             if (s == LAR_EARG && e) /* the data, not the command line, is wrong */
                 e->code = s = LAR_EFORMAT;
         }
@@ -153,6 +164,7 @@ const cli_verb cli_verb_template = {
     .groups = CLI_G_MODEL | CLI_G_JSON | CLI_G_RUNTIME,
     .own = template_own,
     .n_own = LAR_LEN(template_own),
+    .words = 1,
     .run = run_template,
     .more = "The request is a JSON object: messages, tools, add_generation_prompt, and any further "
             "variable of the template.\n"
@@ -171,8 +183,18 @@ static int run_logits(cli_args *a)
     json_t *result = NULL;
     lar_status s = prepare(a, &c, CLI_NEED_SESSION, cli_get(a, "model"), &r, &e);
     const char *words = cli_words(a, 0);
-    if (s == LAR_OK && words)
+    lar_buf in = {0};
+    if (s == LAR_OK && words && cli_get(a, "prompt"))
+        s = lar_fail(&e, LAR_EARG, "the prompt is given twice: with --prompt and as '%.60s'",
+                     words);
+    else if (s == LAR_OK && words)
         s = lar_request_set_string(r, "prompt", words, &e);
+    else if (s == LAR_OK && !cli_get(a, "prompt") && !cli_get(a, "ids") && !a->ui.tty_in) {
+        s = cli_read_text(&in, true, &e);
+        if (s == LAR_OK && in.n)
+            s = lar_request_set_bytes(r, "prompt", in.p, in.n, &e);
+    }
+    lar_buf_free(&in);
     if (s == LAR_OK)
         s = cli_run_for_result(a, &c, r, &result, &e);
     if (s == LAR_OK && cli_is_on(a, "json")) {
@@ -192,7 +214,10 @@ const cli_verb cli_verb_logits = {
     .usage = "lar logits -m MODEL -p TEXT [FLAGS]",
     .help = "print the most likely next tokens and the hash of all logits",
     .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
-    .run = run_logits};
+    .words = -1,
+    .run = run_logits,
+    .more = "Without a prompt or --ids the prompt is read from standard input, without the line "
+            "end at its end."};
 
 static int run_bench(cli_args *a)
 {
@@ -216,4 +241,5 @@ const cli_verb cli_verb_bench = {.name = "bench",
                                  .usage = "lar bench [MODEL] [FLAGS]",
                                  .help = "measure how fast a model reads and writes",
                                  .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
+                                 .words = 1,
                                  .run = run_bench};
