@@ -513,7 +513,8 @@ static void bad_calls(void **state)
     o.cpu = "generic";
     struct {
         lar_runtime_options known;
-        int unknown;
+        uint64_t
+            unknown; /* as wide as the struct's alignment: no padding, which would hold anything */
     } newer = {.known = o, .unknown = 0};
     newer.known.size = sizeof newer;
     assert_int_equal(lar_runtime_new(&newer.known, &rt, &e), LAR_OK); /* appended, but not used */

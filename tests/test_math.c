@@ -123,6 +123,14 @@ static double uniform(uint64_t i, double lo, double hi)
     return lo + (hi - lo) * ((double)(lar_random(4, i) >> 11) * 0x1p-53);
 }
 
+/* How far the C library's own sine can be the oracle: mingw's is the x87 instruction, which is
+ * exact only near 0. The digest below pins our values everywhere. */
+#ifdef __MINGW32__
+#define FAR 4.0
+#else
+#define FAR 0x1p30
+#endif
+
 typedef struct math_case {
     const char *name;
     double (*ours)(double);
@@ -145,8 +153,8 @@ static void test_math(void **state)
         {"exp", lar_exp, expl, -1, 1},          {"exp", lar_exp, expl, -708, 709.7},
         {"ln", lar_ln, logl, 0.5, 2},           {"ln", lar_ln, logl, 0, 1e6},
         {"ln", lar_ln, logl, 0.99, 1.01},       {"ln", lar_ln, logl, 0, 1e-305},
-        {"sin", lar_sin, sinl, -4, 4},          {"sin", lar_sin, sinl, -0x1p30, 0x1p30},
-        {"cos", lar_cos, cosl, -4, 4},          {"cos", lar_cos, cosl, -0x1p30, 0x1p30},
+        {"sin", lar_sin, sinl, -4, 4},          {"sin", lar_sin, sinl, -FAR, FAR},
+        {"cos", lar_cos, cosl, -4, 4},          {"cos", lar_cos, cosl, -FAR, FAR},
         {"tanh", lar_tanh, tanhl, -1, 1},       {"tanh", lar_tanh, tanhl, -25, 25},
         {"tanh", lar_tanh, tanhl, -1e-3, 1e-3}, {"erf", lar_erf, erfl, -1, 1},
         {"erf", lar_erf, erfl, -6.5, 6.5},      {"erf", lar_erf, erfl, -1e-3, 1e-3}};
@@ -163,7 +171,7 @@ static void test_math(void **state)
     /* Next to multiples of pi/2 the reduction must keep relative accuracy. */
     for (int n = 1; n < 680000000; n += n < 1000 ? 1 : 99991) {
         double x = (double)(n * 1.57079632679489661923132169163975144L);
-        if (x < 0x1p30 && LDBL_MANT_DIG > 53)
+        if (x < FAR && LDBL_MANT_DIG > 53)
             if (!(ulps(lar_sin(x), sinl(x)) < bound && ulps(lar_cos(x), cosl(x)) < bound))
                 fail_msg("sin or cos of %d pi/2: found %a, %a", n, lar_sin(x), lar_cos(x));
     }
