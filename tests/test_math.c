@@ -171,7 +171,7 @@ static void test_math(void **state)
     /* Next to multiples of pi/2 the reduction must keep relative accuracy. */
     for (int n = 1; n < 680000000; n += n < 1000 ? 1 : 99991) {
         double x = (double)(n * 1.57079632679489661923132169163975144L);
-        if (x < FAR && LDBL_MANT_DIG > 53)
+        if (FAR > 4 && x < FAR && LDBL_MANT_DIG > 53)
             if (!(ulps(lar_sin(x), sinl(x)) < bound && ulps(lar_cos(x), cosl(x)) < bound))
                 fail_msg("sin or cos of %d pi/2: found %a, %a", n, lar_sin(x), lar_cos(x));
     }
