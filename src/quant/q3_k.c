@@ -1,10 +1,14 @@
 /*
  * q3_k.c - 16 blocks of 16 weights of 3 bits, w = d * (scale - 32) * (q - 4).
  *     0  hmask    32 bytes: bit b of byte j is the third bit of q[j] of the b-th 32
- *    32  qs       32 bytes for 128 weights: bits 2b, 2b + 1 of byte j are the low bits of the b-th
- * 32 96  scales   12 bytes: six-bit scale[i] of each 16 weights; its low half in byte i % 8, low
- * half first, its two high bits in byte 8 + i % 4 at 2 * (i / 4) 108  d        F16 Source of layout
- * and dequantization: ggml (ggml-common.h block_q3_K, ggml-quants.c). Depends on quant/dot.h.
+ *    32  qs       32 bytes for 128 weights: bits 2b, 2b + 1 of byte j are the low bits of the
+ *                 b-th 32
+ *    96  scales   12 bytes: six-bit scale[i] of each 16 weights; its low half in byte i % 8, low
+ *                 half first, its two high bits in byte 8 + i % 4 at 2 * (i / 4)
+ *   108  d        F16
+ *
+ * Source of layout and dequantization: ggml (ggml-common.h block_q3_K, ggml-quants.c).
+ * Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>

@@ -3,10 +3,12 @@
  *   0  d        F16
  *   2  dmin     F16
  *   4  scales   12 bytes: six-bit scale[b] and min[b]. b < 4: low six bits of bytes b and b + 4;
- *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4 and b
- * above 16  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves Source of
- * layout and dequantization: ggml (ggml-common.h block_q4_K, ggml-quants.c). Depends on
- * quant/dot.h.
+ *               b >= 4: low and high half of byte b + 4, with the two top bits of bytes b - 4
+ *               and b above
+ *  16  qs       128 bytes: 32 bytes for two blocks, the even one in the low halves
+ *
+ * Source of layout and dequantization: ggml (ggml-common.h block_q4_K, ggml-quants.c).
+ * Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>
@@ -26,39 +28,7 @@ _Static_assert(sizeof(q4_k_block) == 144, "q4_k block");
 #define Q_STEPS 2
 #define Q_SCALES 1
 #define Q_MINS 2
-#include "base/simd.h"
-
-typedef struct q_head {
-    vf d, m;
-    vi s[3]; /* the 12 bytes of scales and minima */
-} q_head;
-
-static inline void q_head_load(const uint8_t *p, size_t stride, q_head *h)
-{
-    vi t[4];
-    vi_rows16(p, stride, t);
-    h->d = vf_from_f16_low(t[0]);
-    h->m = vf_neg(vf_from_f16_low(vi_shr(t[0], 16)));
-    h->s[0] = t[1], h->s[1] = t[2], h->s[2] = t[3];
-}
-LAR_INLINE vi six_bits(const q_head *h, int first, int b, int nibble)
-{
-    if (b < 4)
-        return vi_and(vi_shr(h->s[first], 8 * b), vi_set1(63));
-    vi lo = vi_and(vi_shr(h->s[2], 8 * (b - 4) + nibble), vi_set1(15));
-    vi hi = vi_and(vi_shr(h->s[first], 8 * (b - 4) + 6), vi_set1(3));
-    return vi_or(lo, vi_shl(hi, 4));
-}
-LAR_INLINE vi q_scale(const q_head *h, int b, int half)
-{
-    (void)half;
-    return six_bits(h, 0, b, 0);
-}
-LAR_INLINE vi q_min(const q_head *h, int b, int half)
-{
-    (void)half;
-    return six_bits(h, 1, b, 4);
-}
+#include "quant/k_scales.h"
 
 LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, int step,
                        vi w[2][4])

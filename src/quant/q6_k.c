@@ -2,9 +2,12 @@
  * q6_k.c - 16 blocks of 16 weights of 6 bits, w = d * scale * (q - 32).
  * Each half of 128 weights is four blocks of 32, b = 0..3:
  *     0  ql       64 bytes a half: low four bits; blocks 0, 1 in the low halves, 2, 3 in the high
- * halves 128  qh       32 bytes a half: bits 2b, 2b + 1 of byte j are the high bits of q[j] of
- * block b 192  scales   16 signed bytes, one for each 16 weights 208  d        F16 Source of layout
- * and dequantization: ggml (ggml-common.h block_q6_K, ggml-quants.c). Depends on quant/dot.h.
+ *   128  qh       32 bytes a half: bits 2b, 2b + 1 of byte j are the high bits of q[j] of block b
+ *   192  scales   16 signed bytes, one for each 16 weights
+ *   208  d        F16
+ *
+ * Source of layout and dequantization: ggml (ggml-common.h block_q6_K, ggml-quants.c).
+ * Depends on quant/dot.h.
  */
 #include "quant/format.h"
 #include <string.h>

@@ -276,7 +276,6 @@ static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
     const size_t n_vocab = t->model->net->hp.n_vocab;
     lar_sampler_params sp;
     size_t n_bias;
-    lar_sampler_defaults(&sp);
     LAR_TRY(read_bias(p, s, n_vocab, &n_bias, e));
     LAR_TRY(find_breakers(p, t->model->vocab.tok, &s->breakers, e));
     s->seed = p->seed >= 0
@@ -375,7 +374,6 @@ static lar_status eval(lar_task *t, const int32_t *ids, int n, lar_err *e)
 static lar_status shift(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
-    state *s = t->state;
     lar_seq *seq = t->session->seq;
     const int n = lar_seq_length(seq), keep = (int)LAR_MIN(p->keep, n / 2),
               drop = LAR_MAX(1, (n - keep) / 2);
@@ -394,7 +392,6 @@ static lar_status shift(lar_task *t, lar_err *e)
     if (st == LAR_OK)
         st = lar_task_notice(
             t, e, "context full: dropped %d of %d tokens and evaluated the rest again", drop, n);
-    (void)s;
     return st;
 }
 
