@@ -126,9 +126,10 @@ $(B)/tests/%$(EXE): $(B)/tests/%.o $(B)/liblar.a
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) $(TEST_LDFLAGS_$*)
 # What every variant makes of the same numbers; tests/test_simd.c compares.
 $(B)/tests/test_simd$(EXE): $(foreach v,$(VARIANTS),$(B)/tests/simd/case.$(v).o)
-$(B)/bench/%$(EXE): $(B)/bench/%.o $(B)/liblar.a
+# Programs that measure need the engine alone: they build where none of the house's libraries is.
+$(B)/bench/%$(EXE): $(B)/bench/%.o $(ENGINE_OBJ)
 	@echo "  LINK $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(if $(WINDOWS),-lpsapi,-lm -pthread)
 # A fuzz target is a function; FUZZER=1 (clang) drives it with libFuzzer, otherwise tests/fuzz/replay.c
 # runs it over the files that it is given.
 $(B)/fuzz/%$(EXE): $(B)/tests/fuzz/%.o $(if $(FUZZER),,$(B)/tests/fuzz/replay.o) $(B)/liblar.a
