@@ -1,6 +1,7 @@
 /* session.c - lar_session: an engine with one sequence, and what was made of the caller's wishes.
  */
 #include "api/api.h"
+#include "infer/prefix.h"
 #include "models/net.h"
 
 enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4 };
@@ -121,6 +122,7 @@ lar_status lar_session_clear(lar_session *s, lar_err *e)
         return LAR_OK;
     LAR_TRY(lar__session_take(s, e));
     lar_seq_truncate(s->seq, 0);
+    lar_engine_forget(s->engine);
     lar__session_give(s);
     return LAR_OK;
 }

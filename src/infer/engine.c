@@ -72,7 +72,7 @@ lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool
     if (!en->arena || !en->free_page || !en->refs || !en->seqs || !en->shape[0].arena ||
         !en->shape[1].arena)
         lar_fail(e, LAR_ENOMEM, "engine: out of memory");
-    else
+    else if ((s = lar__prefix_new(&en->prefix, en->n_pages, e)) == LAR_OK)
         s = make_cache(en, e);
     if (s != LAR_OK) {
         lar_engine_free(en);
@@ -90,6 +90,7 @@ void lar_engine_free(lar_engine *en)
         return;
     for (int i = 0; en->seqs && i < en->opts.max_seqs; i++)
         lar_seq_free(en->seqs[i]);
+    lar__prefix_free(&en->prefix);
     lar_free(en->free_page);
     lar_free(en->refs);
     lar_free(en->seqs);
@@ -195,10 +196,11 @@ static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err 
     int need = 0;
     for (int i = 0; i < n_parts; i++)
         need += lar__seq_pages_needed(parts[i].seq, parts[i].n);
-    if (need > en->n_free)
+    const int left = lar__pages_left(en);
+    if (need > left)
         return lar_fail(e, LAR_EFULL,
                         "the context is full: %d pages of %d tokens wanted, %d free of %d", need,
-                        LAR_PAGE, en->n_free, en->n_pages);
+                        LAR_PAGE, left, en->n_pages);
     for (int i = 0; i < n_parts; i++)
         LAR_TRY(lar__seq_reserve(parts[i].seq, parts[i].n, e));
     return LAR_OK;

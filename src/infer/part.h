@@ -12,14 +12,33 @@ typedef struct lar__shape {
     lar_tensor *logits;
 } lar__shape;
 
+/* A page whose tokens are remembered (prefix.c). */
+typedef struct lar__node {
+    uint64_t id; /* 0: not remembered. Counts up; never used twice */
+    uint64_t parent, hash;
+    int32_t next;         /* in its bucket */
+    int32_t older, newer; /* while nobody holds it */
+} lar__node;
+
+typedef struct lar__prefix {
+    uint64_t last_id;
+    size_t mask;
+    int32_t *bucket; /* [mask + 1] */
+    lar__node *node; /* [n_pages of the engine] */
+    int32_t *tokens; /* [n_pages][LAR_PAGE] */
+    int32_t oldest, newest;
+    int n_idle; /* remembered, and held by nobody */
+} lar__prefix;
+
 struct lar_engine {
     lar_net *net;
     const lar_cpu_variant *variant;
     lar_pool *pool;
     lar_engine_options opts;
     int n_pages, n_free;
-    int32_t *free_page;  /* a stack */
-    int32_t *refs;       /* per page */
+    int32_t *free_page; /* a stack of pages with nothing in them */
+    int32_t *refs;      /* per page */
+    lar__prefix prefix;
     lar_seq **seqs;      /* [max_seqs], NULL where free */
     lar_tensor **k, **v; /* per layer; leaves over kv_mem */
     lar_arena *arena;
@@ -42,5 +61,13 @@ struct lar_seq {
 lar_status lar__seq_reserve(lar_seq *s, int n,
                             lar_err *e); /* pages for n more tokens, written alone */
 int lar__seq_pages_needed(const lar_seq *s, int n);
+
+lar_status lar__prefix_new(lar__prefix *x, int n_pages, lar_err *e);
+void lar__prefix_free(lar__prefix *x);
+bool lar__prefix_holds(const lar_engine *en, int32_t page);
+void lar__prefix_drop(lar_engine *en, int32_t page); /* remember a held page no more */
+int lar__pages_left(const lar_engine *en);           /* that can be taken */
+int32_t lar__page_take(lar_engine *en);
+void lar__page_release(lar_engine *en, int32_t page);
 
 #endif

@@ -28,12 +28,8 @@ lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e)
 
 static void drop_pages(lar_seq *s, int keep)
 {
-    lar_engine *en = s->en;
-    while (s->n_pages > keep) {
-        const int32_t p = s->page[--s->n_pages];
-        if (--en->refs[p] == 0)
-            en->free_page[en->n_free++] = p;
-    }
+    while (s->n_pages > keep)
+        lar__page_release(s->en, s->page[--s->n_pages]);
 }
 
 void lar_seq_free(lar_seq *s)
@@ -81,13 +77,6 @@ int lar__seq_pages_needed(const lar_seq *s, int n)
     return LAR_MAX(0, pages_of(s->n + n) - s->n_pages) + (must_copy_last(s) ? 1 : 0);
 }
 
-static int32_t take_page(lar_engine *en)
-{
-    const int32_t p = en->free_page[--en->n_free];
-    en->refs[p] = 1;
-    return p;
-}
-
 static void copy_page(lar_engine *en, int32_t to, int32_t from)
 {
     for (int l = 0; l < lar_net_n_caches(en->net); l++) {
@@ -98,19 +87,34 @@ static void copy_page(lar_engine *en, int32_t to, int32_t from)
     }
 }
 
+/* A remembered page that is cut and about to be written: the copy is written, so that it can be
+ * found again; where there is no page for that, it is forgotten. */
+static bool copies_last(lar_seq *s)
+{
+    lar_engine *en = s->en;
+    if (must_copy_last(s))
+        return true;
+    if (s->n % LAR_PAGE == 0 || !lar__prefix_holds(en, s->page[s->n / LAR_PAGE]))
+        return false;
+    if (lar__pages_left(en))
+        return true; /* costs none: the other one can be taken afterwards */
+    lar__prefix_drop(en, s->page[s->n / LAR_PAGE]);
+    return false;
+}
+
 lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
 {
     lar_engine *en = s->en;
-    if (lar__seq_pages_needed(s, n) > en->n_free)
+    if (lar__seq_pages_needed(s, n) > lar__pages_left(en))
         return lar_fail(e, LAR_EFULL, "the context is full");
-    if (must_copy_last(s)) {
-        int32_t *last = &s->page[s->n / LAR_PAGE], fresh = take_page(en);
+    if (copies_last(s)) {
+        int32_t *last = &s->page[s->n / LAR_PAGE], fresh = lar__page_take(en);
         copy_page(en, fresh, *last);
-        en->refs[*last]--;
+        lar__page_release(en, *last);
         *last = fresh;
     }
     while (s->n_pages < pages_of(s->n + n))
-        s->page[s->n_pages++] = take_page(en);
+        s->page[s->n_pages++] = lar__page_take(en);
     return LAR_OK;
 }
 

@@ -2,6 +2,7 @@
  * generate.c - the task `generate`: text after a prompt, or an assistant's answer to a
  * conversation. What the session already holds of the prompt is not computed again.
  */
+#include "infer/prefix.h"
 #include "infer/sampler.h"
 #include "tasks/answer.h"
 #include "tasks/chat_prompt.h"
@@ -350,13 +351,9 @@ static lar_status start(lar_task *t, lar_err *e)
     LAR_TRY(make_sampler(t, s, e));
     /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
      * logits. */
-    const int32_t *held = lar_seq_tokens(seq);
-    size_t same = 0, most = LAR_MIN((size_t)lar_seq_length(seq), s->prompt.n - 1);
-    while (same < most && held[same] == s->prompt.p[same])
-        same++;
-    lar_seq_truncate(seq, (int)same);
-    s->at = same;
-    s->cached = (int)same;
+    const int same = lar_seq_prefix(seq, s->prompt.p, (int)s->prompt.n - 1);
+    s->at = (size_t)same;
+    s->cached = same;
     return LAR_OK;
 }
 
