@@ -170,4 +170,4 @@ clean:
 	rm -rf $(OUT) lar
 .PHONY: all tests bench engine fuzz lib shared where test format lint install clean
 .SECONDARY:
--include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/*/*.d)
+-include $(OBJ:.o=.d) $(APP_OBJ:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/*/*.d $(B)/bench/*.d)

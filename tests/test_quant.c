@@ -250,6 +250,8 @@ static float dot_by_definition(int t, const uint8_t *row, const lar_acts *x, int
     const lar_dtype *type = &lar_dtypes[t];
     const bool minima = t == LAR_DT_q4_1 || t == LAR_DT_q5_1 || t == LAR_DT_q2_k ||
                         t == LAR_DT_q4_k || t == LAR_DT_q5_k;
+    const bool halves = t == LAR_DT_q2_k || t == LAR_DT_q3_k || t == LAR_DT_q6_k;
+    const int scale_group = halves ? 16 : 32, min_group = t == LAR_DT_q2_k ? 16 : 32;
     float acc = 0;
     for (int64_t i = 0; i < x->k; i += type->block) {
         block b;
@@ -257,19 +259,20 @@ static float dot_by_definition(int t, const uint8_t *row, const lar_acts *x, int
         for (int j = 0; j < (int)type->block; j += 32) {
             const int64_t at = c * x->k + i + j;
             const float dx = x->d[at / 32];
-            int32_t isum = 0, msum = 0;
-            for (int h = 0; h < 2; h++) {
-                int32_t dot = 0, sum = 0;
-                for (int e = 16 * h; e < 16 * h + 16; e++) {
-                    dot += b.q[j + e] * x->q[at + e];
-                    sum += x->q[at + e];
-                }
-                isum += b.sc[j / 16 + h] * dot;
-                msum += b.mn[j / 16 + h] * sum;
+            for (int h = 0; h < 32; h += scale_group) {
+                int32_t isum = 0;
+                for (int e = h; e < h + scale_group; e++)
+                    isum += b.q[j + e] * x->q[at + e];
+                const float ds = b.d * (float)b.sc[(j + h) / 16];
+                acc = lar_fma((float)isum, ds * dx, acc);
             }
-            acc = lar_fma((float)isum, b.d * dx, acc);
-            if (minima)
-                acc = lar_fma((float)msum, b.m * dx, acc);
+            for (int h = 0; minima && h < 32; h += min_group) {
+                int32_t sum = 0;
+                for (int e = h; e < h + min_group; e++)
+                    sum += x->q[at + e];
+                const float ms = b.m * (float)b.mn[(j + h) / 16], sx = dx * (float)sum;
+                acc = lar_fma(ms, sx, acc);
+            }
         }
     }
     return acc;
@@ -342,7 +345,10 @@ static void check_acts(const lar_acts *a, int c0, int c1)
             }
             assert_int_equal(sum[0], a->s[2 * at]);
             assert_int_equal(sum[1], a->s[2 * at + 1]);
-            assert_true(a->sum[at] == (float)(sum[0] + sum[1]));
+            const float sx[3] = {d * (float)(sum[0] + sum[1]), d * (float)sum[0],
+                                 d * (float)sum[1]};
+            assert_memory_equal(sx, &a->sx[at], 4);
+            assert_memory_equal(sx + 1, &a->sx16[2 * at], 8);
         }
 }
 

@@ -6,10 +6,13 @@
  *
  *   vf: 16 floats          vi: 16 int32
  *   vf_load vf_store vf_set1 vf_zero        p need not be aligned
- *   vf_load_n vf_store_n                    the first n (0..16) lanes; lanes past n are +0 / not
- * written vf_load_f16 vf_load_bf16 vf_store_f16 vf_store_bf16   (and _n forms of the loads) vf_add
- * vf_sub vf_mul vf_div vf_sqrt vf_abs vf_neg vf_fma(a,b,c) = a*b+c rounded once      vf_max(a,b) =
- * a > b ? a : b     vf_min(a,b) = a < b ? a : b vf_lt(a,b,x,y) = a < b ? x : y          lanewise
+ *   vf_load_n vf_store_n                    the first n (0..16) lanes; lanes past n are +0, or are
+ *                                           not written
+ *   vf_load_f16 vf_load_bf16 vf_store_f16   (and _n forms of the loads)
+ *   vf_add vf_sub vf_mul vf_div vf_sqrt vf_abs vf_neg
+ *   vf_fma(a,b,c) = a*b+c rounded once
+ *   vf_max(a,b) = a > b ? a : b             vf_min(a,b) = a < b ? a : b
+ *   vf_lt(a,b,x,y) = a < b ? x : y          lanewise
  *   vf_round_i(a) -> vi, to nearest even    vf_from_i(vi) -> vf
  *   vf_scale2(a, n) = a * 2^n for n in [-126,127] (by a product with the power of two)
  *   vf_hsum: ((l0..7)+(l8..15)) -> 8, then 8+4, 4+2, 2+1: lane j with lane j+half, always
@@ -19,13 +22,21 @@
  * lie `stride` bytes apart, so that scales, minima and sums of sixteen rows are ordinary vectors
  * and no horizontal sum is needed. A lane also holds four bytes, of four neighbours along the row.
  *   vi_load vi_store vi_set1 vi_add vi_sub vi_mul vi_and vi_or vi_shl vi_shr(logical) vi_sra1
- * vi_sra24 vi_rows4(p, stride)          4 bytes of each of 16 rows vi_rows16(p, stride, out)    16
- * bytes of each: out[i] has bytes 4i..4i+3 vi_store_s8(p, a)            lanes within -128..127 as
- * 16 bytes      vi_hsum(a): the sum of the lanes vf_from_f16_low(a)           the F16 in the low
- * half of each lane vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
- *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8, |x|
- * <= 127. kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by vi_pack_s8 from signed bytes; the
- * sum is then too great by VI_S8_BIAS * sum of x
+ *   vi_sra24
+ *   vi_rows4(p, stride)          4 bytes of each of 16 rows
+ *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
+ *   vi_store_s8(p, a)            lanes within -128..127 as 16 bytes
+ *   vi_hsum(a)                   the sum of the lanes
+ *   vf_from_f16_low(a)           the F16 in the low half of each lane
+ *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
+ *   vi_sub_bytes(a, b)           byte by byte, modulo 256
+ *   vi_offset(s, a, b)           a * s[0] + b * s[1] in each lane; a, b constants within int16
+ *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8,
+ *                                |x| <= 127. kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by
+ *                                vi_pack_s8 from signed bytes; the sum is then too great by
+ *                                VI_S8_BIAS * sum of x
+ * VI_TILE_SIGNED: weights of the kinds VI_U5 and VI_U6 may as well be in -16..15, -32..31, and
+ * those of VI_S8 need no packing, so that tiles hold true values (quant/dot.h).
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H

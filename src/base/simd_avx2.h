@@ -278,6 +278,17 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     __m256i t = _mm256_broadcastsi128_si256(q);
     return (vi){_mm256_shuffle_epi8(t, index.a), _mm256_shuffle_epi8(t, index.b)};
 }
+#define VI_TILE_SIGNED 0
+static inline vi vi_sub_bytes(vi x, vi y)
+{
+    return (vi){_mm256_sub_epi8(x.a, y.a), _mm256_sub_epi8(x.b, y.b)};
+}
+static inline vi vi_offset(const int16_t s[2], int a, int b)
+{
+    const __m256i t = _mm256_madd_epi16(_mm256_set1_epi32((int)vi_ld32_(s)),
+                                        _mm256_set1_epi32((a & 0xffff) | (int)((unsigned)b << 16)));
+    return (vi){t, t};
+}
 #define VI_S8_BIAS 0
 static inline vi vi_pack_s8(vi w)
 {

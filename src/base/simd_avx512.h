@@ -234,6 +234,16 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
 /* vpdpbusd takes unsigned weights: signed ones are kept with 128 added, and the caller subtracts
  * 128 times the sum of x. */
 #define VI_S8_BIAS 128
+#define VI_TILE_SIGNED 0
+static inline vi vi_sub_bytes(vi a, vi b)
+{
+    return _mm512_sub_epi8(a, b);
+}
+static inline vi vi_offset(const int16_t s[2], int a, int b)
+{
+    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_set1_epi32((int)vi_ld32_(s)),
+                               _mm512_set1_epi32((a & 0xffff) | (int)((unsigned)b << 16)));
+}
 static inline vi vi_pack_s8(vi w)
 {
     return _mm512_xor_si512(w, _mm512_set1_epi8(-128));

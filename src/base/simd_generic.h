@@ -252,6 +252,21 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     memcpy(index.v, t, 64);
     return index;
 }
+#define VI_TILE_SIGNED 1
+static inline vi vi_sub_bytes(vi a, vi b)
+{
+    uint8_t s[64], t[64];
+    memcpy(s, a.v, 64);
+    memcpy(t, b.v, 64);
+    for (int i = 0; i < 64; i++)
+        s[i] = (uint8_t)(s[i] - t[i]);
+    memcpy(a.v, s, 64);
+    return a;
+}
+static inline vi vi_offset(const int16_t s[2], int a, int b)
+{
+    return vi_set1(a * s[0] + b * s[1]);
+}
 #define VI_S8_BIAS 0
 static inline vi vi_pack_s8(vi w)
 {

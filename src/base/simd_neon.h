@@ -253,6 +253,16 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
         index.v[i] = vreinterpretq_s32_s8(vqtbl1q_s8(t, vreinterpretq_u8_s32(index.v[i])));
     return index;
 }
+#define VI_TILE_SIGNED 1
+static inline int32x4_t vi_sub_bytes_(int32x4_t a, int32x4_t b)
+{
+    return vreinterpretq_s32_u8(vsubq_u8(vreinterpretq_u8_s32(a), vreinterpretq_u8_s32(b)));
+}
+LAR_NEON2_(vi, vi_sub_bytes, vi_sub_bytes_)
+static inline vi vi_offset(const int16_t s[2], int a, int b)
+{
+    return vi_set1(a * s[0] + b * s[1]);
+}
 #define VI_S8_BIAS 0
 static inline vi vi_pack_s8(vi w)
 {

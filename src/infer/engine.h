@@ -16,7 +16,7 @@
 #include "models/net.h"
 
 /* The version of docs/NUMERICS.md: what caches and saved sessions are keyed by. */
-#define LAR_NUMERICS 1
+#define LAR_NUMERICS 2
 
 typedef struct lar_engine lar_engine;
 typedef struct lar_seq lar_seq;

@@ -20,7 +20,8 @@
 size_t lar_acts_bytes(int64_t k, int cols)
 {
     size_t n = (size_t)k * (size_t)cols;
-    return ALIGN64_(n) + 2 * ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(int32_t));
+    return ALIGN64_(n) + 2 * ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(float)) +
+           ALIGN64_(n / 16 * sizeof(int16_t));
 }
 
 void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
@@ -32,9 +33,11 @@ void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
     p += ALIGN64_(n);
     a->d = (float *)(void *)p;
     p += ALIGN64_(n / 32 * sizeof(float));
-    a->sum = (float *)(void *)p;
+    a->sx = (float *)(void *)p;
     p += ALIGN64_(n / 32 * sizeof(float));
-    a->s = (int32_t *)(void *)p;
+    a->sx16 = (float *)(void *)p;
+    p += ALIGN64_(n / 16 * sizeof(float));
+    a->s = (int16_t *)(void *)p;
 }
 #endif
 
@@ -70,10 +73,15 @@ void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
             float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
             bool ok = inv <= 3.402823466e38f;
             vf id = vf_set1(ok ? inv : 0.0f);
-            a->d[at] = ok ? amax / 127.0f : 0.0f;
-            a->s[2 * at] = quantize16(lo, id, a->q + 32 * at);
-            a->s[2 * at + 1] = quantize16(hi, id, a->q + 32 * at + 16);
-            a->sum[at] = (float)(a->s[2 * at] + a->s[2 * at + 1]);
+            const float d = ok ? amax / 127.0f : 0.0f;
+            const int32_t s0 = quantize16(lo, id, a->q + 32 * at);
+            const int32_t s1 = quantize16(hi, id, a->q + 32 * at + 16);
+            a->d[at] = d;
+            a->s[2 * at] = (int16_t)s0;
+            a->s[2 * at + 1] = (int16_t)s1;
+            a->sx[at] = d * (float)(s0 + s1);
+            a->sx16[2 * at] = d * (float)s0;
+            a->sx16[2 * at + 1] = d * (float)s1;
         }
     }
 }

@@ -4,13 +4,16 @@
  * base/simd.h and quant/format.h (where the numerics are defined).
  *
  *   Q_BYTES, Q_BLOCKS   a format block: bytes, and 32-blocks in it (1 or 8)
- *   Q_KIND, Q_BIAS      the weights' kind for vi_dot16, and what it stores above the true value
+ *   Q_KIND, Q_BIAS      the weights' kind for vi_dot16, and what q_step yields above their true
+ *                       value (0 for VI_S8)
  *   Q_UNIT, Q_STEPS     32-blocks that one q_step yields. Q_STEPS 1: q_step gives both halves of
- * one block (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of Q_UNIT blocks. Q_SCALES
- * integer scales: 0 none, 1 per 32, 2 per 16 Q_MINS              0 none; 1 the float m alone; 2
- * integer minima per 32; 3 per 16 q_head, q_head_load(p, stride, head)             d, m and scales
- * of sixteen rows' blocks at p q_step(p, stride, head, unit, step, w)           weights of sixteen
- * rows q_scale(head, block, half), q_min(head, block, half)       as far as Q_SCALES and Q_MINS ask
+ *                       one block (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of
+ *                       Q_UNIT blocks
+ *   Q_SCALES            integer scales: 0 none, 1 per 32, 2 per 16
+ *   Q_MINS              0 none; 1 the float m alone; 2 integer minima per 32; 3 per 16
+ *   q_head, q_head_load(p, stride, head)             d, m and scales of 16 rows' blocks at p
+ *   q_step(p, stride, head, unit, step, w)           weights of sixteen rows
+ *   q_scale(head, block, half), q_min(head, block, half)       as far as Q_SCALES, Q_MINS ask
  *
  * Sixteen rows are the lanes of every vector, so that all that format.h defines per output happens
  * lane by lane and no sum crosses lanes. One column: unpacked in registers and used at once.
@@ -29,21 +32,12 @@ enum {
     Q_TILE = 16,                     /* 32-blocks in a tile: 8 KiB of weights, within any L1 */
     Q_TILE_HEADS = Q_TILE / Q_BLOCKS /* format blocks in a tile */
 };
-/* Minima: where one is for all 32 weights, its product with the sum of 32 q is exact as a float
- * too. */
-#if Q_MINS == 2
-typedef vf q_minimum;
-typedef float q_minimum_lane;
-#define q_minimum_load vf_load
-#define q_minimum_store vf_store
-#else
-typedef vi q_minimum;
-typedef int32_t q_minimum_lane;
-#define q_minimum_load vi_load
-#define q_minimum_store vi_store
-#endif
-#define Q_FULL_BIAS (Q_BIAS + (Q_KIND == VI_S8 ? VI_S8_BIAS : 0))
-#ifdef LAR_VARIANT_avx512
+/* Scale groups and minimum groups in a block of 32. */
+enum { Q_GROUPS = Q_SCALES == 2 ? 2 : 1, Q_MIN_GROUPS = Q_MINS == 3 ? 2 : Q_MINS ? 1 : 0 };
+/* What weights hold above their true value: in registers, and in a tile. */
+#define Q_FULL_BIAS (Q_KIND == VI_S8 ? VI_S8_BIAS : Q_BIAS)
+#define Q_TILE_BIAS (VI_TILE_SIGNED ? 0 : Q_FULL_BIAS)
+#if defined(LAR_VARIANT_avx512)
 #define Q_COLS 8
 #else
 #define Q_COLS 4
@@ -52,73 +46,58 @@ typedef int32_t q_minimum_lane;
 /* Activations of one column from one 32-block on. */
 typedef struct q_col {
     const int8_t *q;
-    const float *d, *sum;
-    const int32_t *s;
+    const float *d, *sx, *sx16;
+    const int16_t *s;
 } q_col;
 
 static inline q_col q_column(const lar_acts *x, int c, int64_t block)
 {
     int64_t at = c * (x->k / 32) + block;
-    return (q_col){x->q + 32 * at, x->d + at, x->sum + at, x->s + 2 * at};
+    return (q_col){x->q + 32 * at, x->d + at, x->sx + at, x->sx16 + 2 * at, x->s + 2 * at};
 }
 
-/* acc after 32-block b of x, of which the integer sum is known; mn: [2], read as far as the format
- * has them. */
-LAR_INLINE vf q_finish(vf acc, vi sum, vf d, vf m, const q_minimum *mn, const q_col *x, int b)
+/* acc after 32-block b of x, of which the integer sums are known. */
+LAR_INLINE vf q_finish(vf acc, const vi sum[Q_GROUPS], const vf d[Q_GROUPS], const vf m[2],
+                       const q_col *x, int b)
 {
-    const vf vdx = vf_set1(x->d[b]);
-    acc = vf_fma(vf_from_i(sum), vf_mul(d, vdx), acc);
-    if (Q_MINS == 1)
-        acc = vf_fma(vf_set1(x->sum[b]), vf_mul(m, vdx), acc);
-#if Q_MINS == 2
-    acc = vf_fma(vf_mul(mn[0], vf_set1(x->sum[b])), vf_mul(m, vdx), acc);
-#elif Q_MINS == 3
-    vi t = vi_add(vi_mul(mn[0], vi_set1(x->s[2 * b])), vi_mul(mn[1], vi_set1(x->s[2 * b + 1])));
-    acc = vf_fma(vf_from_i(t), vf_mul(m, vdx), acc);
-#else
-    (void)mn;
-#endif
+    LAR_UNROLL
+    for (int g = 0; g < Q_GROUPS; g++)
+        acc = vf_fma(vf_from_i(sum[g]), vf_mul(d[g], vf_set1(x->d[b])), acc);
+    LAR_UNROLL
+    for (int g = 0; g < Q_MIN_GROUPS; g++)
+        acc = vf_fma(m[g], vf_set1(Q_MINS == 3 ? x->sx16[2 * b + g] : x->sx[b]), acc);
     return acc;
 }
 
-/* The integer sum of a half, or the running sum of a block where scales are not per half. */
-LAR_INLINE vi q_half(vi sum, const vi w[4], const int8_t *x, const int32_t *s, int half, vi sc)
+/* What the sum of scale group g of block b starts from: the bias of all its weights, taken back. */
+LAR_INLINE vi q_start(int bias, const q_col *x, int b, int g)
 {
-    if (Q_SCALES == 2) {
-        vi t = vi_dot16(vi_set1(-Q_FULL_BIAS * s[half]), w, x + 16 * half, Q_KIND);
-        t = vi_mul(t, sc);
-        return half ? vi_add(sum, t) : t;
-    }
-    if (!half)
-        sum = vi_set1(-Q_FULL_BIAS * (s[0] + s[1]));
-    sum = vi_dot16(sum, w, x + 16 * half, Q_KIND);
-    return Q_SCALES == 1 && half ? vi_mul(sum, sc) : sum;
+    if (!bias)
+        return vi_set1(0);
+    return vi_offset(x->s + 2 * b, Q_GROUPS == 1 || !g ? -bias : 0, Q_GROUPS == 1 || g ? -bias : 0);
 }
 
-/* ---- one column
- * ---------------------------------------------------------------------------------- */
-
-LAR_INLINE vi q_scale_or_zero(const q_head *h, int block, int half)
+/* Scales and minima of a block's groups as floats: ds and ms of format.h. */
+LAR_INLINE vf q_scaled(const q_head *h, int block, int g)
 {
 #if Q_SCALES
-    return q_scale(h, block, half);
+    return vf_mul(h->d, vf_from_i(q_scale(h, block, g)));
 #else
-    (void)h, (void)block, (void)half;
-    return vi_set1(0);
+    (void)block, (void)g;
+    return h->d;
 #endif
 }
-LAR_INLINE void q_mins(const q_head *h, int block, q_minimum mn[2])
+LAR_INLINE vf q_minimum(const q_head *h, int block, int g)
 {
-#if Q_MINS == 2
-    mn[0] = mn[1] = vf_from_i(q_min(h, block, 0));
-#elif Q_MINS == 3
-    mn[0] = q_min(h, block, 0);
-    mn[1] = q_min(h, block, 1);
+#if Q_MINS >= 2
+    return vf_mul(h->m, vf_from_i(q_min(h, block, g)));
 #else
-    mn[0] = mn[1] = vi_set1(0);
-    (void)h, (void)block;
+    (void)block, (void)g;
+    return h->m;
 #endif
 }
+
+/* ---- one column -------------------------------------------------------------------------- */
 
 /* One format block of sixteen rows times one column. */
 LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
@@ -127,10 +106,13 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
     q_head_load(p, stride, &h);
     LAR_UNROLL
     for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
-        vi sum[Q_UNIT];
+        vi sum[Q_UNIT][Q_GROUPS];
         LAR_UNROLL
-        for (int j = 0; j < Q_UNIT; j++)
-            sum[j] = vi_set1(0);
+        for (int j = 0; j < Q_UNIT; j++) {
+            LAR_UNROLL
+            for (int g = 0; g < Q_GROUPS; g++)
+                sum[j][g] = q_start(Q_FULL_BIAS, &x, u * Q_UNIT + j, g);
+        }
         LAR_UNROLL
         for (int step = 0; step < Q_STEPS; step++) {
             vi w[Q_PIECES][4];
@@ -138,17 +120,25 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
             LAR_UNROLL
             for (int i = 0; i < Q_PIECES; i++) {
                 const int j = Q_STEPS == 1 ? 0 : i, half = Q_STEPS == 1 ? i : step;
-                const int b = u * Q_UNIT + j;
-                vi sc = Q_SCALES == 2 || half ? q_scale_or_zero(&h, b, half) : vi_set1(0);
-                sum[j] = q_half(sum[j], w[i], x.q + 32 * b, x.s + 2 * b, half, sc);
+                const int g = Q_GROUPS == 2 ? half : 0;
+                LAR_UNROLL
+                for (int e = 0; e < 4 && Q_KIND == VI_S8; e++)
+                    w[i][e] = vi_pack_s8(w[i][e]);
+                sum[j][g] =
+                    vi_dot16(sum[j][g], w[i], x.q + 32 * (u * Q_UNIT + j) + 16 * half, Q_KIND);
             }
         }
         LAR_UNROLL
         for (int j = 0; j < Q_UNIT; j++) {
             const int b = u * Q_UNIT + j;
-            q_minimum mn[2];
-            q_mins(&h, b, mn);
-            acc = q_finish(acc, sum[j], h.d, h.m, mn, &x, b);
+            vf d[Q_GROUPS], m[2];
+            LAR_UNROLL
+            for (int g = 0; g < Q_GROUPS; g++)
+                d[g] = q_scaled(&h, b, g);
+            LAR_UNROLL
+            for (int g = 0; g < 2; g++)
+                m[g] = q_minimum(&h, b, g);
+            acc = q_finish(acc, sum[j], d, m, &x, b);
         }
     }
     return acc;
@@ -166,22 +156,31 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
         p += Q_BYTES;
         x.q += 32 * Q_BLOCKS;
         x.d += Q_BLOCKS;
-        x.sum += Q_BLOCKS;
+        x.sx += Q_BLOCKS;
+        x.sx16 += 2 * Q_BLOCKS;
         x.s += 2 * Q_BLOCKS;
     }
     return acc;
 }
 
-/* ---- several columns
- * ------------------------------------------------------------------------------ */
+/* ---- several columns --------------------------------------------------------------------- */
 
+/* Sixteen rows of a few blocks. Weights are true signed bytes where the variant says so
+ * (VI_TILE_SIGNED), else they hold Q_TILE_BIAS more. */
 typedef struct q_tile {
     _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
-    float d[Q_TILE][Q_ROWS], m[Q_TILE][Q_ROWS];
-    int32_t sc[Q_TILE][2][Q_ROWS];
-    q_minimum_lane mn[Q_TILE][2][Q_ROWS];
+    float d[Q_TILE][Q_GROUPS][Q_ROWS];            /* ds */
+    float m[Q_TILE][Q_MINS == 3 ? 2 : 1][Q_ROWS]; /* ms, where there are any */
 } q_tile;
 
+LAR_INLINE vi q_tile_weights(vi w)
+{
+    if (VI_TILE_SIGNED)
+        return Q_BIAS ? vi_sub_bytes(w, vi_set1(Q_BIAS * 0x01010101)) : w;
+    return Q_KIND == VI_S8 ? vi_pack_s8(w) : w;
+}
+
+/* n format blocks of sixteen rows from p on. */
 static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
 {
     for (int i = 0; i < n; i++, p += Q_BYTES) {
@@ -199,26 +198,19 @@ static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
                     const int half = Q_STEPS == 1 ? j : step;
                     LAR_UNROLL
                     for (int e = 0; e < 4; e++)
-                        vi_store(t->w[b][half][e], w[j][e]);
+                        vi_store(t->w[b][half][e], q_tile_weights(w[j][e]));
                 }
             }
         }
         LAR_UNROLL
         for (int j = 0; j < Q_BLOCKS; j++) {
             const int b = i * Q_BLOCKS + j;
-            q_minimum mn[2];
-            vf_store(t->d[b], h.d);
-            if (Q_MINS)
-                vf_store(t->m[b], h.m);
-            if (Q_SCALES == 2)
-                vi_store(t->sc[b][0], q_scale_or_zero(&h, j, 0));
-            if (Q_SCALES)
-                vi_store(t->sc[b][1], q_scale_or_zero(&h, j, 1));
-            q_mins(&h, j, mn);
-            if (Q_MINS >= 2)
-                q_minimum_store(t->mn[b][0], mn[0]);
-            if (Q_MINS == 3)
-                q_minimum_store(t->mn[b][1], mn[1]);
+            LAR_UNROLL
+            for (int g = 0; g < Q_GROUPS; g++)
+                vf_store(t->d[b][g], q_scaled(&h, j, g));
+            LAR_UNROLL
+            for (int g = 0; g < Q_MIN_GROUPS; g++)
+                vf_store(t->m[b][g], q_minimum(&h, j, g));
         }
     }
 }
@@ -235,38 +227,40 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
         acc[j] = block0 ? vf_load_n(y + (size_t)j * ldy, n) : vf_zero();
     }
     for (int b = 0; b < blocks; b++) {
-        vi sum[Q_COLS];
-        LAR_UNROLL
-        for (int j = 0; j < nc; j++)
-            sum[j] = vi_set1(0);
+        vi sum[Q_COLS][Q_GROUPS];
         LAR_UNROLL
         for (int half = 0; half < 2; half++) {
+            const int g = Q_GROUPS == 2 ? half : 0;
             vi w[4];
             LAR_UNROLL
             for (int e = 0; e < 4; e++)
                 w[e] = vi_load(t->w[b][half][e]);
-            vi sc = (Q_SCALES == 2 || (Q_SCALES && half)) ? vi_load(t->sc[b][half]) : vi_set1(0);
             LAR_UNROLL
-            for (int j = 0; j < nc; j++)
-                sum[j] = q_half(sum[j], w, col[j].q + 32 * b, col[j].s + 2 * b, half, sc);
+            for (int j = 0; j < nc; j++) {
+                if (Q_GROUPS == 2 || !half)
+                    sum[j][g] = q_start(Q_TILE_BIAS, &col[j], b, g);
+                sum[j][g] = vi_dot16(sum[j][g], w, col[j].q + 32 * b + 16 * half, Q_KIND);
+            }
         }
-        vf d = vf_load(t->d[b]), m = Q_MINS ? vf_load(t->m[b]) : d;
-        q_minimum mn[2];
-#if Q_MINS >= 2
-        mn[0] = q_minimum_load(t->mn[b][0]);
-        mn[1] = Q_MINS == 3 ? q_minimum_load(t->mn[b][1]) : mn[0];
-#else
-        mn[0] = mn[1] = vi_set1(0);
-#endif
+        vf d[Q_GROUPS], m[2];
+        LAR_UNROLL
+        for (int g = 0; g < Q_GROUPS; g++)
+            d[g] = vf_load(t->d[b][g]);
+        m[0] = m[1] = d[0];
+        LAR_UNROLL
+        for (int g = 0; g < Q_MIN_GROUPS; g++)
+            m[g] = vf_load(t->m[b][g]);
         LAR_UNROLL
         for (int j = 0; j < nc; j++)
-            acc[j] = q_finish(acc[j], sum[j], d, m, mn, &col[j], b);
+            acc[j] = q_finish(acc[j], sum[j], d, m, &col[j], b);
     }
     LAR_UNROLL
     for (int j = 0; j < nc; j++)
         vf_store_n(y + (size_t)j * ldy, acc[j], n);
 }
 
+/* The seam for a variant with a product of its own: y[c][row] for columns [c0, c1), continuing the
+ * sums in y where block0 > 0. */
 static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c0,
                       int c1, float *y, size_t ldy, int n)
 {

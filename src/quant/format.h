@@ -4,12 +4,17 @@
  * for every variant.
  *
  * Numerics (docs/NUMERICS.md). Integer formats: activations are quantized per 32
- * (lar_acts_quantize), each 32-block gives one exact int32 isum = sum over halves h of sc[h] *
- * sum_{i in h} q[i] * x[i]          (sc = 1 where a format has none) msum = sum over halves h of
- * mn[h] * sum_{i in h} x[i]                 (formats with minima) acc  = fma((float)isum, d * dx,
- * acc);   acc = fma((float)msum, m * dx, acc) with d, m the block's float scale and minimum (m
- * negative where the format subtracts), one accumulator per output, blocks in ascending order.
- * Float formats (F32, F16, BF16) take F32 activations: vf_dot's 16 lanes.
+ * (lar_acts_quantize). A scale group is 32 weights, or 16 where a format has a scale per 16, and a
+ * minimum group likewise; every product below is rounded once to F32:
+ *
+ *   ds   = d * sc                        d alone where a format has no integer scales
+ *   ms   = m * mn                        m alone likewise; negative where the format subtracts
+ *   isum = sum of q_w[i] * q_x[i] over a scale group, an exact int32
+ *   sx   = dx * (float)(sum of q_x[i] over a minimum group)
+ *
+ * For each 32-block, ascending: acc = fma((float)isum, ds * dx, acc) for its scale groups, then acc
+ * = fma(ms, sx, acc) for its minimum groups; one accumulator per output, from +0. Float formats
+ * (F32, F16, BF16) take F32 activations: vf_dot's 16 lanes.
  */
 #ifndef LAR_FORMAT_H
 #define LAR_FORMAT_H
@@ -22,8 +27,9 @@ typedef struct lar_acts {
     int cols;
     int8_t *q;      /* [cols][k], |q| <= 127 */
     float *d;       /* [cols][k/32] */
-    float *sum;     /* [cols][k/32] sums of 32 q, for minima */
-    int32_t *s;     /* [cols][k/16] sums of 16 q, for minima and offsets */
+    float *sx;      /* [cols][k/32] d times the sum of 32 q, for minima */
+    float *sx16;    /* [cols][k/16] d times the sum of 16 q, for minima of 16 */
+    int16_t *s;     /* [cols][k/16] sums of 16 q, for weights stored with a constant added */
     const float *x; /* [cols] of ldx floats: the activations themselves, for float formats */
     size_t ldx;     /* in floats */
 } lar_acts;

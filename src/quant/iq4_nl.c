@@ -46,8 +46,8 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
     vi_rows16(p + 2, stride, q);
     LAR_UNROLL
     for (int e = 0; e < 4; e++) {
-        w[0][e] = vi_pack_s8(vi_lut16(values, vi_and(q[e], low)));
-        w[1][e] = vi_pack_s8(vi_lut16(values, vi_and(vi_shr(q[e], 4), low)));
+        w[0][e] = vi_lut16(values, vi_and(q[e], low));
+        w[1][e] = vi_lut16(values, vi_and(vi_shr(q[e], 4), low));
     }
 }
 

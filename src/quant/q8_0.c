@@ -40,11 +40,6 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
     (void)h, (void)u, (void)step;
     vi_rows16(p + 2, stride, w[0]);
     vi_rows16(p + 18, stride, w[1]);
-    LAR_UNROLL
-    for (int e = 0; e < 4; e++) {
-        w[0][e] = vi_pack_s8(w[0][e]);
-        w[1][e] = vi_pack_s8(w[1][e]);
-    }
 }
 
 #include "quant/dot.h"

@@ -57,6 +57,10 @@ static void integers(const simd_in *in, simd_out *o)
     put_i(o, vi_sub(w[0], w[1]));
     put_i(o, vi_mul(w[0], w[1]));
     put_i(o, vi_or(vi_and(w[0], w[1]), r));
+    put_i(o, vi_sub_bytes(w[0], w[1]));
+    const int16_t s[2] = {(int16_t)(16 * in->x[0]), (int16_t)(16 * in->x[1])};
+    put_i(o, vi_offset(s, -128, 31));
+    put_i(o, vi_offset(s, 0, -32));
     for (int n = 1; n < 32; n += 9) {
         put_i(o, vi_shl(r, n));
         put_i(o, vi_shr(r, n));
