@@ -127,6 +127,9 @@ typedef struct lar_session_options {
     int ctx;             /* tokens; 0: the model's own, at most 4,096 */
     int batch;           /* prompt tokens evaluated in one step; 0: 512 */
     const char *kv_type; /* "f32", "f16" (default), "q8_0" */
+    /* A smaller model with the same vocabulary, which guesses tokens that this one then checks
+     * several at a time: the answer stays the same. NULL: none. The session keeps it alive. */
+    lar_model *draft;
 } lar_session_options;
 
 LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,

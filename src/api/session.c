@@ -29,6 +29,35 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     return LAR_OK;
 }
 
+/* The draft model in an engine of its own: at most the same context, always an F16 cache. */
+static lar_status add_draft(lar_session *s, lar_model *draft, lar_engine_options o, lar_err *e)
+{
+    lar_model *m = s->model;
+    const lar_log *log = &m->rt->log;
+    if (!draft)
+        return LAR_OK;
+    if (!draft->net)
+        return lar_fail(e, LAR_EARG,
+                        "draft model: its weights are needed, and it was opened vocab_only");
+    lar_status st = lar_vocab_same(&m->vocab, &draft->vocab, e);
+    if (st != LAR_OK)
+        return lar_fail_in(e, st, "draft model");
+    const lar_hparams *hp = &draft->net->hp;
+    if (hp->ctx_train > 0 && hp->ctx_train < (uint32_t)o.ctx) {
+        o.ctx = (int)hp->ctx_train;
+        lar_log_put(log, LAR_LOG_WARN, "the draft model has a context of %d tokens: it ends there",
+                    o.ctx);
+    }
+    o.batch = LAR_MIN(o.batch, o.ctx);
+    o.kv_type = LAR_DTYPE(f16);
+    o.max_seqs = 1;
+    s->draft = draft;
+    lar__ref(&draft->refs);
+    st = lar_spec_add_model(s->spec, draft->net, m->rt->variant, m->rt->pool, &o,
+                            (int)LAR_MIN(m->net->hp.n_vocab, hp->n_vocab), e);
+    return st == LAR_OK ? st : lar_fail_in(e, st, "draft model");
+}
+
 lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,
                            lar_err *e)
 {
@@ -55,6 +84,10 @@ lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_se
     lar_status st = lar_engine_new(m->net, m->rt->variant, m->rt->pool, &eo, &s->engine, e);
     if (st == LAR_OK)
         st = lar_seq_new(s->engine, &s->seq, e);
+    if (st == LAR_OK)
+        st = lar_spec_new(&s->spec, e);
+    if (st == LAR_OK)
+        st = add_draft(s, o.draft, eo, e);
     if (st != LAR_OK) {
         lar_session_free(s);
         return st;
@@ -76,10 +109,24 @@ void lar_session_free(lar_session *s)
     if (!s || !lar__unref(&s->refs))
         return;
     lar_model *m = s->model;
+    lar_spec_free(s->spec);
+    lar_model_free(s->draft);
     lar_seq_free(s->seq);
     lar_engine_free(s->engine);
     lar_free(s);
     lar_model_free(m);
+}
+
+static json_t *draft_info(const lar_session *s, bool *bad)
+{
+    const lar_engine *en = lar_spec_engine(s->spec);
+    json_t *o = json_object();
+    lar_json_put(o, "architecture", json_string(s->draft->net->def->arch), bad);
+    lar_json_put(o, "ctx", json_integer(lar_engine_ctx(en)), bad);
+    lar_json_put(o, "weight_bytes", json_integer((json_int_t)s->draft->net->weight_bytes), bad);
+    lar_json_put(o, "kv_bytes", json_integer((json_int_t)lar_engine_kv_bytes(en)), bad);
+    lar_json_put(o, "work_bytes", json_integer((json_int_t)lar_engine_work_bytes(en)), bad);
+    return o;
 }
 
 char *lar_session_info(lar_session *s)
@@ -101,6 +148,8 @@ char *lar_session_info(lar_session *s)
     lar_json_put(o, "tokens", json_integer(lar_seq_length(s->seq)), &bad);
     lar_json_put(o, "variant", json_string(s->model->rt->variant->name), &bad);
     lar_json_put(o, "threads", json_integer(lar_pool_threads(s->model->rt->pool)), &bad);
+    if (s->draft)
+        lar_json_put(o, "draft", draft_info(s, &bad), &bad);
     return lar__json_take(o, bad);
 }
 
@@ -123,6 +172,7 @@ lar_status lar_session_clear(lar_session *s, lar_err *e)
     LAR_TRY(lar__session_take(s, e));
     lar_seq_truncate(s->seq, 0);
     lar_engine_forget(s->engine);
+    lar_spec_forget(s->spec);
     lar__session_give(s);
     return LAR_OK;
 }

@@ -122,6 +122,11 @@ void cli_answer_stats(const cli_answer *w, FILE *f)
             cli_count(cli_num(r, "timings.prompt_tokens", 0), count, sizeof count));
     if (cached > 0)
         fprintf(f, " (%s kept)", cli_count(cached, count, sizeof count));
+    const double drafted = cli_num(r, "speculation.drafted", 0);
+    if (drafted > 0)
+        fprintf(f, ", %.0f of %.0f guessed tokens right (%.0f %%)",
+                cli_num(r, "speculation.accepted", 0), drafted,
+                100 * cli_num(r, "speculation.acceptance", 0));
     if (strcmp(stop, "length") == 0)
         fputs(", cut by --max-tokens", f);
     if (strcmp(stop, "context") == 0)

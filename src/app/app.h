@@ -136,7 +136,7 @@ typedef struct cli_flag {
     bool def_on;         /* a bool that is true unless --no-NAME */
 } cli_flag;
 
-enum { CLI_G_MODEL = 1, CLI_G_SESSION = 2, CLI_G_RUNTIME = 4, CLI_G_JSON = 8 };
+enum { CLI_G_MODEL = 1, CLI_G_SESSION = 2, CLI_G_RUNTIME = 4, CLI_G_JSON = 8, CLI_G_DRAFT = 16 };
 
 typedef struct cli_args cli_args;
 typedef struct cli_verb {
@@ -222,7 +222,7 @@ void cli_models_free(cli_model_list *l);
 
 typedef struct cli_client {
     lar_runtime *rt;
-    lar_model *m;
+    lar_model *m, *draft; /* draft NULL: none */
     lar_session *s;
     char *path;          /* of the model */
     json_t *settings;    /* the model's own defaults: an object of generate's fields, or NULL */

@@ -40,6 +40,13 @@ static const cli_flag session_flags[] = {
      .help = "how the cache stores keys and values",
      .def = "f16"},
 };
+static const cli_flag draft_flags[] = {
+    {.name = "draft",
+     .type = CLI_STRING,
+     .unit = "MODEL",
+     .aliases = "model-draft",
+     .help = "a smaller model of the same vocabulary, whose guesses make this one faster"},
+};
 static const cli_flag runtime_flags[] = {
     {.name = "threads",
      .letter = 't',
@@ -288,6 +295,8 @@ lar_status cli_args_load(cli_args *a, const cli_verb *v, lar_err *e)
     LAR_TRY(add_flags(a, v->own, v->n_own, e));
     if (v->groups & CLI_G_SESSION)
         LAR_TRY(add_flags(a, session_flags, LAR_LEN(session_flags), e));
+    if (v->groups & CLI_G_DRAFT)
+        LAR_TRY(add_flags(a, draft_flags, LAR_LEN(draft_flags), e));
     if (v->groups & CLI_G_RUNTIME)
         LAR_TRY(add_flags(a, runtime_flags, LAR_LEN(runtime_flags), e));
     if (v->groups & CLI_G_JSON)

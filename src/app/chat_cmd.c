@@ -291,6 +291,13 @@ static void do_stats(cli_chat *ch, const char *arg)
     snprintf(line, sizeof line, "%s of %s tokens of context in use, cache %s (%s), peak memory %s",
              used, ctx, cache, cli_str(s, "kv_type", "?"), peak);
     dim(ch, line);
+    if (cli_at(s, "draft")) {
+        cli_bytes(cli_num(s, "draft.weight_bytes", 0), used, sizeof used);
+        cli_bytes(cli_num(s, "draft.kv_bytes", 0) + cli_num(s, "draft.work_bytes", 0), cache,
+                  sizeof cache);
+        snprintf(line, sizeof line, "draft model: weights %s, cache and work %s", used, cache);
+        dim(ch, line);
+    }
     if (ch->answer.result)
         cli_answer_stats(&ch->answer, stdout);
     json_decref(s);

@@ -181,6 +181,19 @@ lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_sys
     return LAR_OK;
 }
 
+static lar_status open_draft(cli_args *a, cli_client *c, lar_err *e)
+{
+    char *path;
+    if (!cli_get(a, "draft"))
+        return LAR_OK;
+    lar_status s = cli_model_path(cli_get(a, "draft"), &path, e);
+    if (s != LAR_OK)
+        return lar_fail_in(e, s, "--draft");
+    s = lar_model_open(c->rt, path, NULL, &c->draft, e);
+    lar_free(path);
+    return s;
+}
+
 lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum cli_need need,
                            lar_err *e)
 {
@@ -199,6 +212,8 @@ lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum c
     so.ctx = cli_get_int(a, "ctx");
     so.batch = cli_get_int(a, "batch");
     so.kv_type = cli_get(a, "kv");
+    LAR_TRY(open_draft(a, c, e));
+    so.draft = c->draft;
     LAR_TRY(lar_session_new(c->m, &so, &c->s, e));
     cli_say_notices(a, c);
     return LAR_OK;
@@ -208,6 +223,7 @@ void cli_client_close(cli_client *c)
 {
     lar_session_free(c->s);
     lar_model_free(c->m);
+    lar_model_free(c->draft);
     lar_runtime_free(c->rt);
     lar_free(c->path);
     lar_free(c->settings_path);

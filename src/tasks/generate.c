@@ -1,9 +1,10 @@
 /*
  * generate.c - the task `generate`: text after a prompt, or an assistant's answer to a
- * conversation. What the session already holds of the prompt is not computed again.
+ * conversation. What the session already holds of the prompt is not computed again, and what a
+ * drafter guesses right is checked several tokens at a time (infer/spec.h).
  */
 #include "infer/prefix.h"
-#include "infer/sampler.h"
+#include "infer/spec.h"
 #include "tasks/answer.h"
 #include "tasks/chat_prompt.h"
 #include "tasks/json.h"
@@ -17,6 +18,8 @@ typedef struct params {
     int64_t max_tokens, top_k, repeat_last_n, dry_allowed, dry_last_n, mirostat, seed, keep;
     double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t,
         tau, eta;
+    const char *speculate;
+    int64_t draft_max, draft_min, ngram_min;
     lar_field_list stop, dry_breakers;
 } params;
 
@@ -148,6 +151,19 @@ static const lar_field fields[] = {
      AT(stop),
      .unit = "TEXT",
      .help = "End the answer before this text (may be repeated)"},
+    {.name = "speculate",
+     .type = LAR_FIELD_STRING,
+     AT(speculate),
+     .def_str = "auto",
+     .choices = "auto|off|ngram|draft",
+     .unit = "KIND",
+     .help = "Guess tokens and check several at once, from the text so far or by a draft model; "
+             "the answer stays the same"},
+    INT("draft-max", draft_max, 15, 1, LAR_SPEC_MOST, "Tokens guessed at once, at most"),
+    INT("draft-min", draft_min, 0, 0, LAR_SPEC_MOST,
+        "Tokens guessed at once, at least, even where it costs time; 0: as it pays"),
+    INT("draft-ngram", ngram_min, 2, 1, 16,
+        "Tokens that must have occurred before to guess what follows them"),
 };
 
 typedef struct state {
@@ -160,6 +176,9 @@ typedef struct state {
     int cached;
     uint64_t seed;
     const float *logits; /* of the next token; NULL until the prompt is done */
+    lar_spec *spec;      /* the session's; NULL: no speculation */
+    int held;    /* tokens of the sequence that are said; more are drafted ones being checked */
+    int checked; /* drafted tokens of the last step that were accepted */
     double t_start, t_prompt, t_first, t_end;
     const char *stop_reason;
 } state;
@@ -271,6 +290,24 @@ static lar_status find_breakers(const params *p, const lar_tokenizer *tok, lar_i
     return st;
 }
 
+static lar_status begin_spec(lar_task *t, state *s, const lar_sampler_params *sp, lar_err *e)
+{
+    const params *p = t->params;
+    lar_spec_options o = {.draft_max = (int)p->draft_max,
+                          .draft_min = (int)p->draft_min,
+                          .ngram_min = (int)p->ngram_min,
+                          .sampler = sp};
+    if (strcmp(p->speculate, "off") == 0)
+        return LAR_OK;
+    if (strcmp(p->speculate, "auto") != 0)
+        o.only = p->speculate;
+    lar_spec_end(t->session->spec);
+    if (lar_spec_begin(t->session->spec, &o, e) != LAR_OK)
+        return lar_fail(e, LAR_EARG, "speculate: the session has no draft model (--draft MODEL)");
+    s->spec = t->session->spec;
+    return LAR_OK;
+}
+
 static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
 {
     const params *p = t->params;
@@ -305,7 +342,8 @@ static lar_status make_sampler(lar_task *t, state *s, lar_err *e)
                               .mirostat_eta = (float)p->eta,
                               .bias = s->bias,
                               .n_bias = n_bias};
-    return lar_sampler_new(&sp, n_vocab, &s->sampler, e);
+    LAR_TRY(lar_sampler_new(&sp, n_vocab, &s->sampler, e));
+    return begin_spec(t, s, &sp, e);
 }
 
 /* Cut at such a text, the answer is whole characters. */
@@ -363,6 +401,69 @@ static lar_status eval(lar_task *t, const int32_t *ids, int n, lar_err *e)
     lar_step part = {.seq = t->session->seq, .tokens = ids, .n = n};
     LAR_TRY(lar_engine_step(t->session->engine, &part, 1, e));
     s->logits = part.logits;
+    s->held = lar_seq_length(part.seq);
+    return LAR_OK;
+}
+
+/* The drafted tokens that are not said are forgotten. */
+static void settle(lar_task *t, bool refused)
+{
+    state *s = t->state;
+    if (!s->spec || !s->logits)
+        return;
+    lar_spec_judge(s->spec, s->checked, refused && s->held < lar_seq_length(t->session->seq));
+    lar_seq_truncate(t->session->seq, s->held);
+    s->checked = 0;
+}
+
+/* Guesses for what follows `id`, up to the answer's end as far as it is known. */
+static int draft(lar_task *t, int32_t id, int32_t *out)
+{
+    const params *p = t->params;
+    const state *s = t->state;
+    const lar_spec_text text = {.held = lar_seq_tokens(t->session->seq),
+                                .n = s->held,
+                                .last = id,
+                                .position = s->prompt.n + s->out.n};
+    int most = lar_engine_ctx(t->session->engine) - s->held - 1;
+    most = LAR_MIN(most, lar_engine_batch(t->session->engine) - 1);
+    if (p->max_tokens >= 0)
+        most = (int)LAR_MIN((size_t)most, (size_t)p->max_tokens - s->out.n - 1);
+    const int n = lar_spec_draft(s->spec, &text, LAR_MIN(most, LAR_SPEC_MOST), out);
+    for (int i = 0; i < n; i++)
+        if (!p->ignore_eos && lar_tokenizer_is_end(t->model->vocab.tok, out[i]))
+            return i;
+    return n;
+}
+
+/* Have logits behind the token that was picked. When it is one that was drafted they are there;
+ * else it is evaluated, and new drafted ones with it. */
+static lar_status advance(lar_task *t, int32_t id, lar_err *e)
+{
+    state *s = t->state;
+    lar_seq *seq = t->session->seq;
+    int32_t ids[LAR_SPEC_MOST + 1] = {id};
+    if (!s->spec)
+        return eval(t, &id, 1, e);
+    if (s->held < lar_seq_length(seq) && lar_seq_tokens(seq)[s->held] == id) {
+        s->held++;
+        s->checked++;
+        s->logits += t->model->net->hp.n_vocab;
+        return LAR_OK;
+    }
+    settle(t, true);
+    const int n = draft(t, id, ids + 1);
+    lar_step part = {.seq = seq, .tokens = ids, .n = 1 + n, .all_logits = true};
+    const double t0 = lar_clock();
+    if (n > 0 && lar_engine_step(t->session->engine, &part, 1, NULL) == LAR_OK) {
+        s->logits = part.logits;
+        s->held++;
+        lar_spec_step(s->spec, n, lar_clock() - t0);
+        return LAR_OK;
+    }
+    /* A step that fails for what was drafted must not fail the answer. */
+    LAR_TRY(eval(t, &id, 1, e));
+    lar_spec_step(s->spec, 0, lar_clock() - t0);
     return LAR_OK;
 }
 
@@ -412,18 +513,17 @@ static lar_status token_step(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
-    lar_seq *seq = t->session->seq;
     const lar_tokenizer *tok = t->model->vocab.tok;
     int32_t id;
     if (p->max_tokens >= 0 && s->out.n >= (size_t)p->max_tokens) {
         s->stop_reason = "length";
         return LAR_OK;
     }
-    const int n = lar_seq_length(seq);
+    const int n = s->held;
     /* Not the length of the sequence: that repeats after a context shift. */
     const uint64_t position = s->prompt.n + s->out.n;
-    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(seq), (size_t)n, position, NULL,
-                             &id, e));
+    LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(t->session->seq), (size_t)n,
+                             position, NULL, &id, e));
     if (!s->out.n)
         s->t_first = lar_clock();
     if (lar_tokenizer_is_end(tok, id) && !p->ignore_eos) {
@@ -449,12 +549,42 @@ static lar_status token_step(lar_task *t, lar_err *e)
         }
         LAR_TRY(shift(t, e));
     }
-    return eval(t, &id, 1, e);
+    return advance(t, id, e);
 }
 
 static double per_second(double n, double seconds)
 {
     return seconds > 0 ? n / seconds : 0;
+}
+
+/* What speculation was worth: all together and by kind. */
+static json_t *spec_json(const lar_spec *spec, bool *bad)
+{
+    json_t *o = json_object(), *kinds = json_object();
+    lar_spec_figures sum = {0};
+    for (int i = 0; i <= lar_spec_count(spec); i++) {
+        const bool all = i == lar_spec_count(spec);
+        const lar_spec_figures f = all ? sum : lar_spec_get(spec, i);
+        json_t *k = all ? o : json_object();
+        if (!f.on && !all) {
+            json_decref(k);
+            continue;
+        }
+        lar_json_put(k, "steps", json_integer((json_int_t)f.drafts), bad);
+        lar_json_put(k, "drafted", json_integer((json_int_t)f.drafted), bad);
+        lar_json_put(k, "accepted", json_integer((json_int_t)f.accepted), bad);
+        lar_json_put(k, "acceptance",
+                     f.drafted ? json_real((double)f.accepted / (double)f.drafted) : json_null(),
+                     bad);
+        if (all)
+            break;
+        lar_json_put(kinds, f.name, k, bad);
+        sum.drafts += f.drafts;
+        sum.drafted += f.drafted;
+        sum.accepted += f.accepted;
+    }
+    lar_json_put(o, "kinds", kinds, bad);
+    return o;
 }
 
 static lar_status deliver_result(lar_task *t, lar_err *e)
@@ -487,6 +617,8 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     lar_json_put(tm, "first_token_ms",
                  json_real(s->t_first > 0 ? (s->t_first - s->t_start) * 1e3 : 0), &bad);
     lar_json_put(r, "timings", tm, &bad);
+    if (s->spec)
+        lar_json_put(r, "speculation", spec_json(s->spec, &bad), &bad);
     lar_json_put(r, "peak_rss_bytes", json_integer((json_int_t)lar_peak_rss()), &bad);
     if (bad || !r) {
         json_decref(r);
@@ -504,6 +636,7 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     if (!s->stop_reason)
         return LAR_OK;
     s->t_end = lar_clock();
+    settle(t, false);
     LAR_TRY(lar_answer_end(&s->answer, t, e));
     *done = true;
     return deliver_result(t, e);
@@ -512,6 +645,9 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
 static void finish(lar_task *t)
 {
     state *s = t->state;
+    settle(t, false);
+    if (s->spec)
+        lar_spec_end(s->spec);
     lar_ids_free(&s->prompt);
     lar_ids_free(&s->breakers);
     lar_ids_free(&s->out);

@@ -7,7 +7,7 @@
 #include "base/pool.h"
 #include "device/cpu/cpu.h"
 #include "format/gguf.h"
-#include "infer/engine.h"
+#include "infer/spec.h"
 #include "tasks/vocab.h"
 #include "text/template.h"
 #include <stdatomic.h>
@@ -37,6 +37,8 @@ struct lar_session {
     lar_model *model;
     lar_engine *engine; /* its KV memory and scheduler */
     lar_seq *seq;       /* the one sequence of this session */
+    lar_model *draft;   /* guesses for this one; NULL: none */
+    lar_spec *spec;
     int ctx_asked,
         ctx_model; /* tokens: as the caller wanted (0: by default), as the model was trained */
 };

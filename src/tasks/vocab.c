@@ -137,3 +137,36 @@ void lar_vocab_free(lar_vocab_file *f)
     lar_free(f->types);
     memset(f, 0, sizeof *f);
 }
+
+/* A token's spelling for a message: short, and without control characters. */
+static const char *spelled(lar_str s, char *buf, size_t size)
+{
+    size_t n = LAR_MIN(s.n, size - 1);
+    if (n)
+        memcpy(buf, s.p, n);
+    if (n < s.n)
+        n -= lar_utf8_incomplete(buf, n);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)buf[i] < 32 || buf[i] == 127)
+            buf[i] = '?';
+    buf[n] = 0;
+    return buf;
+}
+
+lar_status lar_vocab_same(const lar_vocab_file *a, const lar_vocab_file *b, lar_err *e)
+{
+    char x[41], y[41];
+    if (!a->tok || !b->tok)
+        return lar_fail(e, LAR_EARG, "%s has no tokenizer, so that tokens cannot be compared",
+                        a->tok ? "it" : "the model it is for");
+    const size_t na = a->vocab.n_tokens, nb = b->vocab.n_tokens, n = LAR_MIN(na, nb);
+    for (size_t i = 0; i < n; i++) {
+        const lar_str s = a->tokens[i], t = b->tokens[i];
+        if (s.n != t.n || (s.n && memcmp(s.p, t.p, s.n) != 0))
+            return lar_fail(e, LAR_EARG,
+                            "its vocabulary differs: token %zu is \"%s\" there and \"%s\" in the "
+                            "model it is for (%zu and %zu tokens)",
+                            i, spelled(t, y, sizeof y), spelled(s, x, sizeof x), nb, na);
+    }
+    return LAR_OK;
+}

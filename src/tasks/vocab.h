@@ -20,4 +20,8 @@ typedef struct lar_vocab_file {
 lar_status lar_vocab_open(const lar_gguf *g, lar_vocab_file *out, lar_err *e);
 void lar_vocab_free(lar_vocab_file *f);
 
+/* LAR_EARG with what differs unless every token that both have is the same one. Either may have
+ * more. */
+lar_status lar_vocab_same(const lar_vocab_file *a, const lar_vocab_file *b, lar_err *e);
+
 #endif
