@@ -174,6 +174,55 @@ static void test_session_goes_on(void **state)
     lar_runtime_free(rt);
 }
 
+/* With a draft model: what fails in drafting fails nothing else, and no answer changes. */
+static void test_speculation(void **state)
+{
+    (void)state;
+    static const char fields[] =
+        "{\"prompt\":\"a b c a b c a b\",\"raw\":true,\"ignore_eos\":true,\"temp\":1,\"seed\":4,"
+        "\"max_tokens\":12,\"draft_min\":4,\"draft_max\":6,\"speculate\":\"%s\"}";
+    static const char *const kinds[] = {"draft", "ngram", "auto"};
+    lar_err e = {0};
+    lar_runtime *rt;
+    lar_model *m;
+    const lar_runtime_options ro = {.size = sizeof ro, .threads = 1};
+    if (!oom_linked())
+        skip();
+    assert_int_equal(lar_runtime_new(&ro, &rt, &e), LAR_OK);
+    assert_int_equal(lar_model_open(rt, model_path, NULL, &m, &e), LAR_OK);
+    const lar_session_options so = {.size = sizeof so, .ctx = 64, .batch = 16, .draft = m};
+    for (size_t i = 0; i < LAR_LEN(kinds); i++) {
+        outcome want = {.events = 0}, got;
+        char line[300];
+        int harmless = 0;
+        long n = 0;
+        snprintf(line, sizeof line, fields, kinds[i]);
+        for (bool hit = true; hit; n++) {
+            lar_session *s = NULL;
+            oom_fail_at(n ? n - 1 : -1); /* none at first */
+            lar_status st = lar_session_new(m, &so, &s, &e);
+            if (st == LAR_OK)
+                st = request(s, "generate", line, &got, &e);
+            hit = !n || oom_hit();
+            oom_fail_at(-1);
+            check(n, st, hit && n, &e, &harmless);
+            if (!n)
+                want = got;
+            if (st == LAR_OK)
+                assert_string_equal(got.text, want.text);
+            if (s && request(s, "generate", line, &got, &e) != LAR_OK)
+                fail_msg("after allocation %ld failed: %s", n, e.msg);
+            if (s)
+                assert_string_equal(got.text, want.text);
+            lar_session_free(s);
+        }
+        assert_in_range(n, 30, 2000);
+        assert_in_range(harmless, i == 1 ? 0 : 5, 200);
+    }
+    lar_model_free(m);
+    lar_runtime_free(rt);
+}
+
 static void test_session_files(void **state)
 {
     (void)state;
@@ -308,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_runtime),
         cmocka_unit_test(test_open_to_answer),
         cmocka_unit_test(test_session_goes_on),
+        cmocka_unit_test(test_speculation),
         cmocka_unit_test(test_session_files),
         cmocka_unit_test(test_steps_allocate_nothing),
         cmocka_unit_test(test_token_allocates_little),
