@@ -118,7 +118,7 @@ static void test_variants(void **state)
                 for (int way = 0; way < 2; way++) {
                     memset(s.y->data, 0xff, bytes);
                     if (way)
-                        lar_cpu_run(s.g, lar_variants[v], pool);
+                        lar_cpu_run(s.g, lar_variants[v], pool, NULL);
                     else
                         run_units(&s, lar_variants[v], 0);
                     if (memcmp(want, s.y->data, bytes) != 0)
@@ -304,7 +304,7 @@ static void check_attention(const shape *s)
     void *mem = lar_alloc_aligned(g->work_bytes);
     lar_bind(g, mem);
     assert_int_equal(lar_pool_new(2, &pool, &e), LAR_OK);
-    lar_cpu_run(g, lar_variants[0], pool);
+    lar_cpu_run(g, lar_variants[0], pool, NULL);
     for (int t = 0; t < s->tokens; t++)
         for (int h = 0; h < s->heads; h++) {
             double want[LAR_MAX_HEAD_DIM];

@@ -1,6 +1,6 @@
 /*
- * test_pool.c - the thread pool: jobs, barriers, several callers, floating-point control, failing
- * allocations. Meant to be run under ThreadSanitizer, too.
+ * test_pool.c - the thread pool: shares, stages, several callers, floating-point control, failing
+ * allocations. Meant to be run under ThreadSanitizer and AddressSanitizer, too.
  */
 #include "base/os.h"
 #include "base/pool.h"
@@ -10,11 +10,12 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
-enum { MAX = 8, JOBS = 2000, ROUNDS = 3000 };
+enum { MAX = 16, JOBS = 1000 };
 
-static const int sizes[] = {1, 2, 3, 4, 8};
+static const int sizes[] = {1, 2, 3, 4, 8, 16};
 
 static lar_pool *new_pool(int threads)
 {
@@ -75,85 +76,188 @@ static void test_arguments(void **state)
         lar_pool_free(new_pool(1 + i % 4));
 }
 
-/* Every worker adds its share to a cell of its own, meets, and reads all cells: it must see all of
- * this round and nothing of the next. 'last' runs alone between the two. */
-typedef struct rounds {
-    lar_pool *pool;
-    long cell[MAX];
-    long sum; /* written by 'last' alone */
-    long lasts;
-    int nth;
-    _Atomic int wrong;
-} rounds;
+/* ---- stages ------------------------------------------------------------------------------------
+ */
 
-static void add_up(void *arg)
-{
-    rounds *r = arg;
-    r->sum = 0;
-    for (int i = 0; i < r->nth; i++)
-        r->sum += r->cell[i];
-    r->lasts++;
-}
+/* What one run does, in memory of its own that is gone as soon as the run is over: whoever looked
+ * at it later would be seen by the sanitizers. Each unit writes its cell; 'next' must find all
+ * cells of the stage before, and none of them twice. */
+enum { CELLS = 300 };
+typedef struct course {
+    uint64_t seed;
+    int stage, stages, n;
+    bool delays;
+    int cell[CELLS]; /* number of the stage that wrote it */
+    int doubled[CELLS];
+    struct {
+        _Alignas(64) int busy;
+        long units;
+    } worker[MAX];
+    bool wrong;
+    long sum, want;
+} course;
 
-static void play(void *arg, int ith, int nth)
+static void delay(uint64_t r)
 {
-    rounds *r = arg;
-    if (ith == 0)
-        r->nth = nth;
-    for (long i = 1; i <= ROUNDS; i++) {
-        r->cell[ith] = i * (ith + 1);
-        lar_pool_barrier(r->pool, add_up, r);
-        if (r->sum != i * nth * (nth + 1) / 2 || r->lasts % ROUNDS != i % ROUNDS)
-            r->wrong++;
-        if (i % 3 == 0)
-            lar_pool_barrier(r->pool, NULL, NULL);
-        lar_pool_barrier(r->pool, NULL, NULL);
+    const double end = lar_clock() + (double)(r % 64) * 1e-6;
+    if (r % 97 == 0)
+        while (lar_clock() < end)
+            ;
+    if (r % 1009 == 0) {
+        const struct timespec t = {0, 300000};
+        nanosleep(&t, NULL);
     }
 }
 
-static void test_barriers(void **state)
+static int64_t course_next(void *arg)
+{
+    course *c = arg;
+    for (int i = 0; i < c->n; i++) {
+        c->wrong = c->wrong || c->cell[i] != c->stage || c->doubled[i];
+        c->sum += i;
+    }
+    if (c->stage == c->stages)
+        return 0;
+    const uint64_t r = lar_random(c->seed, (uint64_t)++c->stage);
+    c->n = r % 3 == 0 ? 1 + (int)((r >> 8) % 4) : 1 + (int)((r >> 8) % CELLS);
+    c->want += (long)c->n * (c->n - 1) / 2;
+    if (c->delays)
+        delay(r >> 20);
+    return c->n;
+}
+
+static void course_units(void *arg, int64_t begin, int64_t end, int ith, int nth)
+{
+    course *c = arg;
+    if (ith < 0 || ith >= nth || begin < 0 || begin >= end || end > c->n || c->worker[ith].busy)
+        c->wrong = true;
+    c->worker[ith].busy = 1;
+    c->worker[ith].units += end - begin;
+    for (int64_t i = begin; i < end; i++) {
+        c->doubled[i] = c->cell[i] == c->stage;
+        c->cell[i] = c->stage;
+        if (c->delays)
+            delay(lar_random(c->seed + (uint64_t)c->stage, (uint64_t)i));
+    }
+    c->worker[ith].busy = 0;
+}
+
+static const lar_pool_job course_job = {course_next, course_units};
+
+static void run_course(lar_pool *p, uint64_t seed, int stages, bool delays)
+{
+    course *c = lar_alloc_aligned(sizeof *c);
+    assert_non_null(c);
+    c->seed = seed;
+    c->stages = stages;
+    c->delays = delays;
+    lar_pool_stages(p, &course_job, c);
+    if (c->wrong || c->stage != stages || c->sum != c->want)
+        fail_msg("%d threads, seed %d: %s at stage %d of %d", lar_pool_threads(p), (int)seed,
+                 c->wrong ? "wrong" : "incomplete", c->stage, stages);
+    for (int i = lar_pool_threads(p); i < MAX; i++)
+        assert_int_equal(c->worker[i].units, 0);
+    memset(c, 0xAA, sizeof *c);
+    lar_free_aligned(c);
+}
+
+static void test_stages(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < LAR_LEN(sizes); k++) {
-        rounds r = {.pool = new_pool(sizes[k])};
-        for (int run = 1; run <= 2; run++) {
-            lar_pool_run(r.pool, play, &r);
-            assert_int_equal(r.wrong, 0);
-            assert_int_equal(r.lasts, run * ROUNDS);
-        }
-        lar_pool_free(r.pool);
+    for (int threads = 1; threads <= MAX; threads++) {
+        lar_pool *p = new_pool(threads);
+        run_course(p, 1, 0, false); /* nothing to do */
+        for (int i = 0; i < 300; i++)
+            run_course(p, (uint64_t)i, i % 7, false); /* many short runs */
+        run_course(p, 1000, 500, false);
+        run_course(p, 1001, 100, true);
+        lar_pool_free(p);
     }
 }
 
-/* Several threads share one pool; one job at a time, whole. */
+/* One unit waits for all others of its stage: a worker that is held up holds up nothing else. */
+typedef struct held {
+    int left;
+    int64_t n;
+    atomic_int done;
+} held;
+
+static int64_t held_next(void *arg)
+{
+    held *h = arg;
+    atomic_store(&h->done, 0);
+    return h->left-- > 0 ? h->n : 0;
+}
+
+static void held_units(void *arg, int64_t begin, int64_t end, int ith, int nth)
+{
+    held *h = arg;
+    (void)ith;
+    (void)nth;
+    assert_true(end == begin + 1);
+    while (begin == 0 && atomic_load(&h->done) != h->n - 1) {
+        const struct timespec t = {0, 50000};
+        nanosleep(&t, NULL);
+    }
+    atomic_fetch_add(&h->done, 1);
+}
+
+static void test_held_up(void **state)
+{
+    (void)state;
+    static const lar_pool_job job = {held_next, held_units};
+    for (int threads = 2; threads <= MAX; threads *= 2) {
+        lar_pool *p = new_pool(threads);
+        held h = {.left = 50, .n = 2 * threads}; /* shares of one unit */
+        lar_pool_stages(p, &job, &h);
+        assert_int_equal(h.left, -1);
+        lar_pool_free(p);
+    }
+}
+
+/* Several threads use one pool; one run at a time, whole. */
 typedef struct caller {
     lar_pool *pool;
-    long *shared; /* [2], touched only by whoever holds the pool */
+    long *shared; /* touched only by whoever holds the pool */
     int jobs;
     bool wrong;
 } caller;
 
-static void bump(void *arg)
+typedef struct turn {
+    long *shared, before;
+    int left;
+} turn;
+
+static int64_t turn_next(void *arg)
 {
-    ((long *)arg)[0]++;
+    turn *t = arg;
+    if (t->before < 0)
+        t->before = t->shared[0];
+    if (t->left-- > 0)
+        return 5;
+    t->shared[0]++;
+    return 0;
 }
 
-static void share(void *arg, int ith, int nth)
+static void turn_units(void *arg, int64_t begin, int64_t end, int ith, int nth)
 {
-    caller *c = arg;
+    const turn *t = arg;
+    (void)ith;
     (void)nth;
-    long before = c->shared[0];
-    lar_pool_barrier(c->pool, NULL, NULL);
-    lar_pool_barrier(c->pool, bump, c->shared);
-    if (ith == 0 && c->shared[0] != before + 1)
-        c->wrong = true;
+    for (int64_t i = begin; i < end; i++)
+        t->shared[1 + i]++;
 }
 
 static void *call(void *arg)
 {
+    static const lar_pool_job job = {turn_next, turn_units};
     caller *c = arg;
-    for (int i = 0; i < c->jobs; i++)
-        lar_pool_run(c->pool, share, c);
+    for (int i = 0; i < c->jobs; i++) {
+        turn t = {.shared = c->shared, .before = -1, .left = 3};
+        lar_pool_stages(c->pool, &job, &t);
+        if (t.left != -1)
+            c->wrong = true;
+    }
     return NULL;
 }
 
@@ -179,7 +283,7 @@ static void test_callers(void **state)
         lar_pool *p = new_pool(sizes[k]);
         pthread_t threads[4];
         caller callers[4];
-        long shared[2] = {0};
+        long shared[6] = {0};
         for (int i = 0; i < 4; i++) {
             callers[i] = (caller){.pool = p, .shared = shared, .jobs = 300};
             assert_int_equal(pthread_create(&threads[i], NULL, call, &callers[i]), 0);
@@ -189,6 +293,8 @@ static void test_callers(void **state)
             assert_false(callers[i].wrong);
         }
         assert_int_equal(shared[0], 1200);
+        for (int i = 1; i < 6; i++)
+            assert_int_equal(shared[i], 3600);
         atomic_int ok = 0;
         lar_pool_run(p, nest, &ok);
         assert_int_equal(ok, sizes[k]);
@@ -297,10 +403,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jobs),          cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_barriers),      cmocka_unit_test(test_callers),
-        cmocka_unit_test(test_fp_control),    cmocka_unit_test(test_sleepers),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_jobs),     cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_stages),   cmocka_unit_test(test_held_up),
+        cmocka_unit_test(test_callers),  cmocka_unit_test(test_fp_control),
+        cmocka_unit_test(test_sleepers), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

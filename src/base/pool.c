@@ -1,12 +1,18 @@
 /*
- * pool.c - the one thread pool. Threads meet at gates: a counter that is waited on by a short spin,
- * then by sleeping (futex on Linux, a condition variable elsewhere). Depends on os.h and pthreads.
+ * pool.c - the one thread pool. Depends on os.h and pthreads (futex on Linux).
+ *
+ * 'open' is how many units of the current stage nobody has taken yet. To take some is to lower it
+ * by a compare and swap, and that is the only way in: the stage cannot end while somebody holds
+ * units of it, so everything else that belongs to the stage and to the run ('job', 'arg', 'total')
+ * may be read by holders and by nobody else. A latecomer that swaps in a value which it read long
+ * ago, in another stage or another run, has taken units of the current one. Holders give back to
+ * 'left'; who brings that to 0 is alone, asks the job for the next stage and opens it. When there
+ * is none it announces the run's end and forgets it; the caller, who waits for that, returns.
  */
 #include "base/math.h"
 #include "base/pool.h"
 #include "base/os.h"
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #if !defined(_WIN32)
@@ -19,40 +25,40 @@
 #endif
 
 enum { THREADS_MAX = 1024, STACK_BYTES = 2 << 20 };
-#define SPIN_SECONDS 20e-6
 
-/* Opens each time that 'step' changes. 'asleep' says whether anyone must be woken: who sleeps
- * announces itself before its last look at 'step', who opens looks at 'asleep' after changing
- * 'step', both in the one total order of sequential consistency, so that one of them sees the
- * other. */
-typedef struct gate {
-    _Alignas(64) _Atomic uint32_t step;
-    _Atomic uint32_t asleep;
+/* How long to look for work before sleeping. Waking takes longer than most stages, so this covers
+ * the waits inside a step and the caller's own work between two; on a busy machine it is lost once
+ * per wait. */
+#define SPIN_SECONDS 50e-6
+
+/* Each on a line of its own: 'asleep' is what its owner sleeps on. */
+typedef struct worker {
+    _Alignas(64) _Atomic uint32_t asleep; /* 1: it wants to be woken; who makes it 0 wakes it */
+    int ith;
+    lar_pool *pool;
+    pthread_t thread; /* of all but worker 0, which is whoever calls */
 #if !defined(__linux__)
     pthread_mutex_t lock;
-    pthread_cond_t moved;
+    pthread_cond_t woken;
 #endif
-} gate;
-
-typedef struct worker {
-    lar_pool *pool;
-    pthread_t thread;
-    int ith;
 } worker;
 
 struct lar_pool {
-    gate work, met, done;
-    _Alignas(64) atomic_int arrived; /* at the barrier */
-    _Alignas(64) atomic_int running; /* workers that are still in the job */
-    int threads;
-    bool spin, stop; /* 'stop' is published by 'work' */
-    lar_job_fn *fn;  /* and so are these */
+    _Alignas(64) _Atomic uint64_t open; /* units that nobody has taken */
+    _Atomic uint64_t ended;             /* the last run that is over */
+    _Atomic int sleepers;               /* workers whose 'asleep' is 1 */
+    atomic_bool stop;
+    _Alignas(64) _Atomic uint64_t left; /* units that are not done */
+    const lar_pool_job *job;            /* of the run, for holders of units */
     void *arg;
-    pthread_mutex_t turn; /* whose job it is */
-    worker *workers;      /* [threads - 1] */
+    uint64_t total, run;               /* units of the stage; number of the run */
+    _Alignas(64) pthread_mutex_t turn; /* whose run it is */
+    int threads;
+    bool spin;
+    worker *worker; /* [threads] */
 };
 
-/* ---- gates ----------------------------------------------------------------------------------- */
+/* ---- sleeping -------------------------------------------------------------------------------- */
 
 static void relax(void)
 {
@@ -63,97 +69,220 @@ static void relax(void)
 #endif
 }
 
-static bool gate_init(gate *g)
+static bool sleep_init(worker *w)
 {
 #if !defined(__linux__)
-    if (pthread_mutex_init(&g->lock, NULL))
+    if (pthread_mutex_init(&w->lock, NULL))
         return false;
-    if (pthread_cond_init(&g->moved, NULL)) {
-        pthread_mutex_destroy(&g->lock);
+    if (pthread_cond_init(&w->woken, NULL)) {
+        pthread_mutex_destroy(&w->lock);
         return false;
     }
 #endif
-    (void)g;
+    (void)w;
     return true;
 }
 
-static void gate_end(gate *g)
+static void sleep_end(worker *w)
 {
 #if !defined(__linux__)
-    pthread_cond_destroy(&g->moved);
-    pthread_mutex_destroy(&g->lock);
+    pthread_cond_destroy(&w->woken);
+    pthread_mutex_destroy(&w->lock);
 #endif
-    (void)g;
+    (void)w;
 }
 
-static void gate_open(gate *g)
+/* Take back the wish to be woken, one's own or another's; false if somebody was quicker. */
+static bool unwish(lar_pool *p, worker *w)
 {
-    atomic_fetch_add(&g->step, 1);
-    if (atomic_load(&g->asleep) == 0)
-        return;
-#if defined(__linux__)
-    syscall(SYS_futex, &g->step, FUTEX_WAKE_PRIVATE, 0x7FFFFFFF, NULL, NULL, 0);
-#else
-    pthread_mutex_lock(&g->lock);
-    pthread_cond_broadcast(&g->moved);
-    pthread_mutex_unlock(&g->lock);
-#endif
+    uint32_t one = 1;
+    if (!atomic_compare_exchange_strong(&w->asleep, &one, 0))
+        return false;
+    atomic_fetch_sub(&p->sleepers, 1);
+    return true;
 }
 
-/* A short look around before sleeping. It yields the core now and then: the one that is waited for
- * may be queued on this very core, and pausing alone would keep it there. */
-static bool spun(gate *g, uint32_t old)
+static bool wake(lar_pool *p, worker *w)
+{
+    if (atomic_load(&w->asleep) == 0 || !unwish(p, w))
+        return false;
+#if defined(__linux__)
+    syscall(SYS_futex, &w->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+#else
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->woken);
+    pthread_mutex_unlock(&w->lock);
+#endif
+    return true;
+}
+
+/* Is there anything for this worker? 'run' is the one that the caller waits for, 0 for others. */
+static bool called(lar_pool *p, uint64_t run)
+{
+    if (atomic_load(&p->open) != 0)
+        return true;
+    return run ? atomic_load(&p->ended) == run : atomic_load(&p->stop);
+}
+
+static bool spun(lar_pool *p, uint64_t run)
 {
     double end = 0;
     for (int round = 0;; round++) {
         for (int i = 0; i < 32; i++) {
-            if (atomic_load_explicit(&g->step, memory_order_acquire) != old)
+            if (called(p, run))
                 return true;
             relax();
         }
+        const double now = lar_clock();
         if (round == 0)
-            end = lar_clock() + SPIN_SECONDS;
-        else if (lar_clock() >= end)
+            end = now + SPIN_SECONDS;
+        else if (now >= end)
             return false;
-        else
-            sched_yield();
     }
 }
 
-/* Until 'step' is no longer 'old'. */
-static void gate_wait(gate *g, uint32_t old, bool spin)
+/* Until there is something, or a little earlier. Who sleeps says so before its last look, who opens
+ * a stage looks for sleepers after it, both in the one order of sequential consistency: one of them
+ * sees the other. */
+static void wait_for(lar_pool *p, worker *w, uint64_t run)
 {
-    if (spin && spun(g, old))
+    if (p->spin && spun(p, run))
         return;
-    atomic_fetch_add(&g->asleep, 1);
+    atomic_fetch_add(&p->sleepers, 1);
+    atomic_store(&w->asleep, 1);
+    if (called(p, run) && unwish(p, w))
+        return;
 #if defined(__linux__)
-    while (atomic_load(&g->step) == old)
-        syscall(SYS_futex, &g->step, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    while (atomic_load(&w->asleep) != 0)
+        syscall(SYS_futex, &w->asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 #else
-    pthread_mutex_lock(&g->lock);
-    while (atomic_load(&g->step) == old)
-        pthread_cond_wait(&g->moved, &g->lock);
-    pthread_mutex_unlock(&g->lock);
+    pthread_mutex_lock(&w->lock);
+    while (atomic_load(&w->asleep) != 0)
+        pthread_cond_wait(&w->woken, &w->lock);
+    pthread_mutex_unlock(&w->lock);
 #endif
-    atomic_fetch_sub(&g->asleep, 1);
 }
 
-/* ---- the pool -------------------------------------------------------------------------------- */
+/* ---- stages ---------------------------------------------------------------------------------- */
+
+/* So many that all can be at work, less whoever is awake. */
+static void wake_for(lar_pool *p, uint64_t units)
+{
+    const int asleep = atomic_load(&p->sleepers);
+    if (asleep == 0)
+        return;
+    int want = (int)LAR_MIN(units, (uint64_t)p->threads) - (p->threads - asleep);
+    for (int i = 0; i < p->threads && want > 0; i++)
+        want -= wake(p, &p->worker[i]);
+}
+
+/* By the one thread that is at work: open the next stage, or end the run. */
+static void advance(lar_pool *p)
+{
+    const int64_t units = p->job->next(p->arg);
+    if (units > 0) {
+        p->total = (uint64_t)units;
+        atomic_store_explicit(&p->left, (uint64_t)units, memory_order_relaxed);
+        atomic_store(&p->open, (uint64_t)units);
+        wake_for(p, (uint64_t)units);
+    } else {
+        const uint64_t run = p->run;
+        atomic_store(&p->ended, run);
+        wake(p, &p->worker[0]);
+    }
+}
+
+/* Shares shrink, so that all finish at about the same time and nobody holds much at the end. */
+static uint64_t share(const lar_pool *p, uint64_t open)
+{
+    return LAR_MAX(1, open / (2 * (uint64_t)p->threads));
+}
+
+/* All the work there is; the stages that follow, too. */
+static void help(lar_pool *p, int ith)
+{
+    uint64_t open = atomic_load_explicit(&p->open, memory_order_acquire);
+    while (open) {
+        const uint64_t n = share(p, open);
+        if (!atomic_compare_exchange_weak_explicit(&p->open, &open, open - n, memory_order_acquire,
+                                                   memory_order_acquire))
+            continue;
+        const uint64_t begin = p->total - open;
+        p->job->units(p->arg, (int64_t)begin, (int64_t)(begin + n), ith, p->threads);
+        if (atomic_fetch_sub_explicit(&p->left, n, memory_order_acq_rel) == n)
+            advance(p);
+        open = atomic_load_explicit(&p->open, memory_order_acquire);
+    }
+}
 
 static void *work(void *arg)
 {
     worker *w = arg;
     lar_pool *p = w->pool;
     lar_fp_enter();
-    for (uint32_t seen = 0;; seen++) {
-        gate_wait(&p->work, seen, p->spin);
-        if (p->stop)
-            return NULL;
-        p->fn(p->arg, w->ith, p->threads);
-        if (atomic_fetch_sub(&p->running, 1) == 1)
-            gate_open(&p->done);
+    while (!atomic_load(&p->stop)) {
+        help(p, w->ith);
+        wait_for(p, w, 0);
     }
+    return NULL;
 }
+
+static void run_alone(const lar_pool_job *job, void *arg)
+{
+    for (int64_t n; (n = job->next(arg)) > 0;)
+        job->units(arg, 0, n, 0, 1);
+}
+
+void lar_pool_stages(lar_pool *p, const lar_pool_job *job, void *arg)
+{
+    pthread_mutex_lock(&p->turn);
+    const uint64_t fp = lar_fp_enter();
+    if (p->threads == 1) {
+        run_alone(job, arg);
+    } else {
+        const uint64_t run = ++p->run;
+        p->job = job;
+        p->arg = arg;
+        advance(p);
+        while (help(p, 0), atomic_load(&p->ended) != run)
+            wait_for(p, &p->worker[0], run);
+    }
+    lar_fp_leave(fp);
+    pthread_mutex_unlock(&p->turn);
+}
+
+typedef struct shares {
+    lar_share_fn *fn;
+    void *arg;
+    int n; /* 0 when they have been opened */
+    int nth;
+} shares;
+
+static int64_t next_shares(void *arg)
+{
+    shares *s = arg;
+    const int n = s->n;
+    s->n = 0;
+    return n;
+}
+
+static void do_shares(void *arg, int64_t begin, int64_t end, int ith, int nth)
+{
+    const shares *s = arg;
+    (void)ith;
+    (void)nth;
+    for (int64_t i = begin; i < end; i++)
+        s->fn(s->arg, (int)i, s->nth);
+}
+
+void lar_pool_run(lar_pool *p, lar_share_fn *share_fn, void *arg)
+{
+    static const lar_pool_job job = {next_shares, do_shares};
+    shares s = {share_fn, arg, p->threads, p->threads};
+    lar_pool_stages(p, &job, &s);
+}
+
+/* ---- the pool -------------------------------------------------------------------------------- */
 
 /* Signals from outside belong to the program's own threads. */
 static int start(worker *w, const pthread_attr_t *attr)
@@ -173,22 +302,27 @@ static int start(worker *w, const pthread_attr_t *attr)
 #endif
 }
 
-static bool sync_init(lar_pool *p)
+/* A worker waits until the pool is whole: it reads 'threads' only after taking units. */
+static void start_workers(lar_pool *p, int threads)
 {
-    if (pthread_mutex_init(&p->turn, NULL))
-        return false;
-    if (!gate_init(&p->work))
-        goto no_work;
-    if (!gate_init(&p->met))
-        goto no_met;
-    if (gate_init(&p->done))
-        return true;
-    gate_end(&p->met);
-no_met:
-    gate_end(&p->work);
-no_work:
-    pthread_mutex_destroy(&p->turn);
-    return false;
+    pthread_attr_t attr;
+    const bool sized = threads > 1 && pthread_attr_init(&attr) == 0;
+    if (sized)
+        pthread_attr_setstacksize(&attr, STACK_BYTES);
+    while (p->threads < threads) {
+        worker *w = &p->worker[p->threads];
+        w->ith = p->threads;
+        w->pool = p;
+        if (!sleep_init(w))
+            break;
+        if (start(w, sized ? &attr : NULL)) {
+            sleep_end(w);
+            break;
+        }
+        p->threads++;
+    }
+    if (sized)
+        pthread_attr_destroy(&attr);
 }
 
 lar_status lar_pool_new(int threads, lar_pool **out, lar_err *e)
@@ -197,32 +331,23 @@ lar_status lar_pool_new(int threads, lar_pool **out, lar_err *e)
     if (threads < 1 || threads > THREADS_MAX)
         return lar_fail(e, LAR_EARG, "threads: found %d, want 1 to %d", threads, THREADS_MAX);
     lar_pool *p = lar_alloc_aligned(sizeof *p);
-    worker *workers = lar_alloc_array((size_t)threads, sizeof *workers);
-    if (!p || !workers || !sync_init(p)) {
-        lar_free(workers);
-        lar_free_aligned(p);
-        return lar_fail(e, LAR_ENOMEM, "out of memory for a pool of %d threads", threads);
-    }
-    p->workers = workers;
-    p->spin = threads > 1 && threads <= lar_cpu_count();
+    worker *workers = lar_alloc_aligned((size_t)threads * sizeof *workers);
+    if (!p || !workers || pthread_mutex_init(&p->turn, NULL))
+        goto no_turn;
+    if (!sleep_init(&workers[0]))
+        goto no_sleep;
+    p->worker = workers;
+    p->spin = threads <= lar_cpu_count();
     p->threads = 1;
-    pthread_attr_t attr;
-    bool sized = threads > 1 && pthread_attr_init(&attr) == 0;
-    if (sized)
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-    /* A worker reads 'threads' only in its first job, which lar_pool_run publishes. */
-    while (p->threads < threads) {
-        worker *w = &workers[p->threads - 1];
-        w->pool = p;
-        w->ith = p->threads;
-        if (start(w, sized ? &attr : NULL))
-            break;
-        p->threads++;
-    }
-    if (sized)
-        pthread_attr_destroy(&attr);
+    start_workers(p, threads);
     *out = p;
     return LAR_OK;
+no_sleep:
+    pthread_mutex_destroy(&p->turn);
+no_turn:
+    lar_free_aligned(workers);
+    lar_free_aligned(p);
+    return lar_fail(e, LAR_ENOMEM, "out of memory for a pool of %d threads", threads);
 }
 
 int lar_pool_threads(const lar_pool *p)
@@ -230,53 +355,18 @@ int lar_pool_threads(const lar_pool *p)
     return p->threads;
 }
 
-void lar_pool_run(lar_pool *p, lar_job_fn *fn, void *arg)
-{
-    pthread_mutex_lock(&p->turn);
-    const uint64_t fp = lar_fp_enter();
-    if (p->threads == 1) {
-        fn(arg, 0, 1);
-    } else {
-        uint32_t done = atomic_load(&p->done.step);
-        p->fn = fn;
-        p->arg = arg;
-        atomic_store(&p->running, p->threads);
-        gate_open(&p->work);
-        fn(arg, 0, p->threads);
-        if (atomic_fetch_sub(&p->running, 1) != 1)
-            gate_wait(&p->done, done, p->spin);
-    }
-    lar_fp_leave(fp);
-    pthread_mutex_unlock(&p->turn);
-}
-
-void lar_pool_barrier(lar_pool *p, void (*last)(void *), void *arg)
-{
-    uint32_t met = atomic_load(&p->met.step);
-    if (p->threads > 1 && atomic_fetch_add(&p->arrived, 1) + 1 != p->threads) {
-        gate_wait(&p->met, met, p->spin);
-        return;
-    }
-    if (last)
-        last(arg);
-    if (p->threads > 1) {
-        atomic_store(&p->arrived, 0);
-        gate_open(&p->met);
-    }
-}
-
 void lar_pool_free(lar_pool *p)
 {
     if (!p)
         return;
-    p->stop = true;
-    gate_open(&p->work);
-    for (int i = 0; i < p->threads - 1; i++)
-        pthread_join(p->workers[i].thread, NULL);
-    gate_end(&p->work);
-    gate_end(&p->met);
-    gate_end(&p->done);
+    atomic_store(&p->stop, true);
+    for (int i = 1; i < p->threads; i++)
+        wake(p, &p->worker[i]);
+    for (int i = 1; i < p->threads; i++)
+        pthread_join(p->worker[i].thread, NULL);
+    for (int i = 0; i < p->threads; i++)
+        sleep_end(&p->worker[i]);
     pthread_mutex_destroy(&p->turn);
-    lar_free(p->workers);
+    lar_free_aligned(p->worker);
     lar_free_aligned(p);
 }

@@ -252,7 +252,7 @@ lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err
     LAR_TRY(shape_for(en, n_tokens, n_out, &s, e));
     LAR_TRY(reserve(en, parts, n_parts, e));
     fill_inputs(s, parts, n_parts);
-    lar_cpu_run(s->g, en->variant, en->pool);
+    lar_cpu_run(s->g, en->variant, en->pool, NULL);
     const size_t n_vocab = (size_t)en->net->hp.n_vocab;
     float *logits = s->logits->data;
     LAR_TRY(check_logits(logits, (size_t)n_out * n_vocab, e));

@@ -8,6 +8,7 @@
 #include "base/pool.h"
 #include "tensor/tensor.h"
 #include "tensor/variant.h"
+#include <stdatomic.h>
 
 void lar_cpu_detect(lar_cpu_features *out);
 
@@ -16,7 +17,10 @@ void lar_cpu_detect(lar_cpu_features *out);
 lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *name,
                           const lar_cpu_variant **out, lar_err *e);
 
-/* Run a planned graph: leaves and inputs are filled in, outputs can be read when it returns. */
-void lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool);
+/* Run a planned graph: leaves and inputs are filled in, outputs can be read when it returns. False
+ * if *cancel (which may be NULL) was found other than 0 between two stages: the rest was left out.
+ */
+bool lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool,
+                 const atomic_int *cancel);
 
 #endif

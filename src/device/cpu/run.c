@@ -1,18 +1,15 @@
 /*
- * run.c - a planned graph on the thread pool. Stages with several units are shared: every worker
- * takes the next few units from a counter, so that one that was put to sleep by the system holds up
- * little. Runs of single-unit stages are done by whoever reaches the barrier last, while the others
- * wait there: one barrier per shared stage, none for small ones.
+ * run.c - a planned graph on the thread pool. Stages with several units are shared; the single-unit
+ * stages between two of them are done by whoever finished the first, while the others wait: they
+ * cost no meeting.
  */
 #include "device/cpu/cpu.h"
-#include <stdatomic.h>
 
 typedef struct job {
     const lar_graph *g;
     const lar_cpu_variant *v;
-    lar_pool *pool;
-    int next;          /* first stage that has not been started */
-    atomic_llong unit; /* next unit of the shared stage */
+    const atomic_int *cancel; /* may be NULL */
+    int next;                 /* the stage after the open one */
 } job;
 
 static void run_units(const job *j, const lar_stage *s, int64_t begin, int64_t end, int ith,
@@ -22,44 +19,34 @@ static void run_units(const job *j, const lar_stage *s, int64_t begin, int64_t e
     j->v->ops[s->node->op->id]->cpu(s->node, &w);
 }
 
-/* By one worker, while the rest waits: all small stages up to the next shared one. */
-static void advance(void *arg)
+static int64_t next_stage(void *arg)
 {
     job *j = arg;
-    while (j->next < j->g->n_stage && j->g->stage[j->next].units == 1)
-        run_units(j, &j->g->stage[j->next++], 0, 1, 0, 1);
-    atomic_store_explicit(&j->unit, 0, memory_order_relaxed);
-}
-
-/* After a shared stage: past it, then the small ones. */
-static void advance_past(void *arg)
-{
-    ((job *)arg)->next++;
-    advance(arg);
-}
-
-static void worker(void *arg, int ith, int nth)
-{
-    job *j = arg;
-    lar_pool_barrier(j->pool, advance, j);
     while (j->next < j->g->n_stage) {
         const lar_stage *s = &j->g->stage[j->next];
-        const int64_t grain = LAR_MAX(1, s->units / (4 * nth));
-        for (;;) {
-            int64_t b = atomic_fetch_add_explicit(&j->unit, grain, memory_order_relaxed);
-            if (b >= s->units)
-                break;
-            run_units(j, s, b, LAR_MIN(b + grain, s->units), ith, nth);
-        }
-        lar_pool_barrier(j->pool, advance_past, j);
+        if (j->cancel && atomic_load_explicit(j->cancel, memory_order_relaxed))
+            return 0;
+        j->next++;
+        if (s->units > 1)
+            return s->units;
+        run_units(j, s, 0, 1, 0, 1);
     }
+    return 0;
 }
 
-void lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool)
+static void open_units(void *arg, int64_t begin, int64_t end, int ith, int nth)
 {
-    job j = {.g = g, .v = v, .pool = pool};
-    atomic_init(&j.unit, 0);
+    const job *j = arg;
+    run_units(j, &j->g->stage[j->next - 1], begin, end, ith, nth);
+}
+
+bool lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool,
+                 const atomic_int *cancel)
+{
+    static const lar_pool_job def = {next_stage, open_units};
+    job j = {.g = g, .v = v, .cancel = cancel};
     if (lar_pool_threads(pool) > g->nth) /* scratch was planned for fewer: our own bug */
-        return;
-    lar_pool_run(pool, worker, &j);
+        return false;
+    lar_pool_stages(pool, &def, &j);
+    return j.next == g->n_stage;
 }
