@@ -243,6 +243,43 @@ static void test_mode(void **state)
     each(check_mode);
 }
 
+/* Steps of ever changing width, more widths than graphs are kept, some of them given up: a
+ * cancelled step leaves no trace. */
+static void check_widths(const truth *t, float *out)
+{
+    for (int threads = 1; threads <= 3; threads += 2) {
+        rig r;
+        rig_options o = options(t);
+        o.threads = threads;
+        rig_open(&r, t->path, &o);
+        lar_seq *q = rig_seq(&r);
+        atomic_int cancel;
+        atomic_init(&cancel, 0);
+        lar_engine_watch(r.en, &cancel);
+        for (int at = 0, i = 0; at < N; i++) {
+            const int n = LAR_MIN(1 + i * 5 % 11, N - at);
+            lar_step p = {.seq = q, .tokens = t->ids + at, .n = n};
+            lar_err e = {0};
+            atomic_store(&cancel, i % 3 == 0);
+            if (i % 3 == 0) {
+                assert_int_equal(lar_engine_step(r.en, &p, 1, &e), LAR_ECANCELLED);
+                assert_int_equal(lar_seq_length(q), at);
+                continue;
+            }
+            rig_eval(&r, q, t->ids + at, n, n, out + (size_t)at * t->n_vocab);
+            at += n;
+        }
+        same(t, out, 0, N, "changing widths");
+        rig_close(&r);
+    }
+}
+
+static void test_widths(void **state)
+{
+    (void)state;
+    each(check_widths);
+}
+
 /* One sequence cannot be in a step twice. */
 static void test_twice(void **state)
 {
@@ -264,7 +301,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_variants), cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_batch),    cmocka_unit_test(test_reuse),
-        cmocka_unit_test(test_mode),     cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_mode),     cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_twice),
     };
     return cmocka_run_group_tests_name("one answer", tests, NULL, NULL);
 }

@@ -263,7 +263,7 @@ static void test_session_files(void **state)
     lar_runtime_free(rt);
 }
 
-/* The second step of a shape, and any single token after the first one. */
+/* Steps of a shape that has been seen of late. */
 static void test_steps_allocate_nothing(void **state)
 {
     (void)state;
@@ -292,6 +292,14 @@ static void test_steps_allocate_nothing(void **state)
         assert_int_equal(lar_engine_step(r.en, two, 2, &e), LAR_OK);
         oom_fail_at(-1);
         assert_int_equal(lar_engine_step(r.en, two, 2, &e), LAR_OK);
+        assert_int_equal(oom_count(), 0);
+        for (int i = 0; i < 3 * 8; i++) { /* eight widths in turn are kept */
+            lar_seq_truncate(q, 3);
+            prompt.n = 1 + i % 8;
+            if (i == 8)
+                oom_fail_at(-1);
+            assert_int_equal(lar_engine_step(r.en, &prompt, 1, &e), LAR_OK);
+        }
         assert_int_equal(oom_count(), 0);
         rig_close(&r);
     }

@@ -195,7 +195,11 @@ lar_status lar_request_run(lar_request *r, lar_event_fn *fn, void *user, lar_err
     r->fn = fn;
     r->user = user;
     r->fp = lar_fp_enter();
+    if (t.session)
+        lar_engine_watch(t.session->engine, &r->cancel);
     lar_status s = run(&t, e);
+    if (t.session)
+        lar_engine_watch(t.session->engine, NULL);
     lar_fp_leave(r->fp);
     r->running = false;
     atomic_store(&r->cancel, 0);

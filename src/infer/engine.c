@@ -67,10 +67,7 @@ lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool
     en->free_page = lar_alloc_array((size_t)en->n_pages, sizeof *en->free_page);
     en->refs = lar_alloc_array((size_t)en->n_pages, sizeof *en->refs);
     en->seqs = lar_alloc_array((size_t)opts->max_seqs, sizeof *en->seqs);
-    en->shape[0].arena = lar_arena_new();
-    en->shape[1].arena = lar_arena_new();
-    if (!en->arena || !en->free_page || !en->refs || !en->seqs || !en->shape[0].arena ||
-        !en->shape[1].arena)
+    if (!en->arena || !en->free_page || !en->refs || !en->seqs)
         lar_fail(e, LAR_ENOMEM, "engine: out of memory");
     else if ((s = lar__prefix_new(&en->prefix, en->n_pages, e)) == LAR_OK)
         s = make_cache(en, e);
@@ -96,10 +93,15 @@ void lar_engine_free(lar_engine *en)
     lar_free(en->seqs);
     lar_free(en->kv_mem);
     lar_free_aligned(en->work);
-    lar_arena_free(en->shape[0].arena);
-    lar_arena_free(en->shape[1].arena);
+    for (int i = 0; i < LAR__SHAPES; i++)
+        lar_arena_free(en->shape[i].arena);
     lar_arena_free(en->arena);
     lar_free(en);
+}
+
+void lar_engine_watch(lar_engine *en, const atomic_int *cancel)
+{
+    en->cancel = cancel;
 }
 
 int lar_engine_ctx(const lar_engine *en)
@@ -129,16 +131,52 @@ static lar_tensor *ints(lar_graph *g, int64_t n, int64_t rows)
     return lar_leaf(g, LAR_DTYPE(i32), dim, NULL);
 }
 
-/* The graph for steps of n_tokens with n_out logits, built unless it is the one that ran last. */
+/* The kept graph for such steps, or the place of the one that has not been used for longest. */
+static lar__shape *find_shape(lar_engine *en, int n_tokens, int n_out)
+{
+    lar__shape *oldest = &en->shape[0];
+    for (int i = 0; i < LAR__SHAPES; i++) {
+        lar__shape *s = &en->shape[i];
+        if (s->g && s->n_tokens == n_tokens && s->n_out == n_out)
+            return s;
+        if (s->used < oldest->used)
+            oldest = s;
+    }
+    oldest->g = NULL;
+    oldest->used = 0; /* until it is whole */
+    return oldest;
+}
+
+/* Activations of whichever graph runs, as large as the largest needs. */
+static lar_status work_for(lar_engine *en, const lar_graph *g, int n_tokens, lar_err *e)
+{
+    if (g->work_bytes <= en->work_bytes)
+        return LAR_OK;
+    void *p = lar_alloc_aligned(g->work_bytes);
+    if (!p)
+        return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB for a step of %d tokens",
+                        g->work_bytes >> 20, n_tokens);
+    lar_free_aligned(en->work);
+    en->work = p;
+    en->work_bytes = g->work_bytes;
+    for (int i = 0; i < LAR__SHAPES; i++) /* the other graphs' memory has moved too */
+        if (en->shape[i].g)
+            lar_bind(en->shape[i].g, p);
+    return LAR_OK;
+}
+
+/* The graph for steps of n_tokens with n_out logits, built unless it is one of those kept. */
 static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape **out, lar_err *e)
 {
-    lar__shape *s = &en->shape[n_tokens == 1 ? 0 : 1];
-    *out = s;
-    if (s->g && s->n_tokens == n_tokens && s->n_out == n_out)
+    lar__shape *s = *out = find_shape(en, n_tokens, n_out);
+    if (s->g) {
+        s->used = en->steps;
         return LAR_OK;
+    }
+    if (!s->arena && !(s->arena = lar_arena_new()))
+        return lar_fail(e, LAR_ENOMEM, "step: out of memory");
     lar_arena_reset(s->arena);
     lar_graph *g = lar_graph_new(s->arena);
-    s->g = NULL;
     if (!g)
         return lar_fail(e, LAR_ENOMEM, "step: out of memory");
     s->n_tokens = n_tokens;
@@ -153,21 +191,10 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
     s->logits = lar_net_build(en->net, &s->in);
     lar_keep(s->logits);
     LAR_TRY(lar_plan(g, lar_pool_threads(en->pool), e));
-    if (g->work_bytes > en->work_bytes) {
-        void *p = lar_alloc_aligned(g->work_bytes);
-        if (!p)
-            return lar_fail(e, LAR_ENOMEM, "out of memory: %zu MiB for a step of %d tokens",
-                            g->work_bytes >> 20, n_tokens);
-        lar_free_aligned(en->work);
-        en->work = p;
-        en->work_bytes = g->work_bytes;
-        if (en->shape[0].g) /* the other graph's memory has moved too */
-            lar_bind(en->shape[0].g, p);
-        if (en->shape[1].g)
-            lar_bind(en->shape[1].g, p);
-    }
+    LAR_TRY(work_for(en, g, n_tokens, e));
     lar_bind(g, en->work);
     s->g = g;
+    s->used = en->steps;
     return LAR_OK;
 }
 
@@ -252,7 +279,8 @@ lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err
     LAR_TRY(shape_for(en, n_tokens, n_out, &s, e));
     LAR_TRY(reserve(en, parts, n_parts, e));
     fill_inputs(s, parts, n_parts);
-    lar_cpu_run(s->g, en->variant, en->pool, NULL);
+    if (!lar_cpu_run(s->g, en->variant, en->pool, en->cancel))
+        return lar_fail(e, LAR_ECANCELLED, "cancelled");
     const size_t n_vocab = (size_t)en->net->hp.n_vocab;
     float *logits = s->logits->data;
     LAR_TRY(check_logits(logits, (size_t)n_out * n_vocab, e));

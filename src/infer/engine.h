@@ -31,6 +31,9 @@ typedef struct lar_engine_options {
 lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool,
                           const lar_engine_options *opts, lar_engine **out, lar_err *e);
 void lar_engine_free(lar_engine *en);
+/* Give up steps (LAR_ECANCELLED) when *cancel is found other than 0 while they run; the sequences
+ * are as before then. NULL: no more. */
+void lar_engine_watch(lar_engine *en, const atomic_int *cancel);
 int lar_engine_ctx(const lar_engine *en); /* in effect */
 int lar_engine_batch(const lar_engine *en);
 size_t lar_engine_kv_bytes(const lar_engine *en);
@@ -58,7 +61,7 @@ typedef struct lar_step {
 
 /* Evaluate all parts (their tokens together at most lar_engine_batch) in one go. LAR_EFULL when the
  * context does not suffice; nothing has changed then. LAR_ENUMERIC for a NaN logit. Allocates
- * nothing once a step of the same shape has run. */
+ * nothing if a step of the same shape (tokens, logits) was among the last eight shapes. */
 lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err *e);
 
 /* Write and read a sequence's tokens and KV: the file says for which model, numerics and KV type it

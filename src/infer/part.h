@@ -3,11 +3,15 @@
 #define LAR_INFER_PART_H
 #include "infer/engine.h"
 
+/* Batched decoding and draft checks change their width from step to step. */
+enum { LAR__SHAPES = 8 };
+
 /* A graph for steps of one shape, kept between steps. */
 typedef struct lar__shape {
     lar_arena *arena;
     lar_graph *g;
     int n_tokens, n_out;
+    uint64_t used; /* the last step that it ran */
     lar_build in;
     lar_tensor *logits;
 } lar__shape;
@@ -44,7 +48,8 @@ struct lar_engine {
     lar_arena *arena;
     void *kv_mem;
     size_t kv_bytes;
-    lar__shape shape[2]; /* of single-token steps, and of the last other */
+    lar__shape shape[LAR__SHAPES]; /* those used last */
+    const atomic_int *cancel;      /* lar_engine_watch; may be NULL */
     uint64_t steps;
     void *work;
     size_t work_bytes;
