@@ -47,7 +47,7 @@ VFLAGS_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq
 VFLAGS_neon    :=
 
 ENGINE  := base tensor quant ops device/cpu format nn models infer
-HOUSE   := text tasks api
+HOUSE   := text convert tasks api
 SRC_ONCE := $(foreach r,$(filter-out $(VARIANT_ROOMS),$(ENGINE)) $(HOUSE),$(wildcard src/$(r)/*.c))
 SRC_VAR := $(foreach r,$(VARIANT_ROOMS),$(wildcard src/$(r)/*.c))
 ifneq ($(WINDOWS),)

@@ -116,6 +116,8 @@ lar_status lar_vocab_open(const lar_gguf *g, lar_vocab_file *out, lar_err *e)
     if (st == LAR_OK)
         st = optional(lar_gguf_get_str(g, KEY "pre", &v->pre, e));
     if (st == LAR_OK)
+        st = optional(lar_gguf_get_str(g, "tokenizer.lar.pre_regex", &v->pre_regex, e));
+    if (st == LAR_OK)
         st = get_ids(g, v, e);
     if (st == LAR_OK)
         st = get_flags(g, v, e);

@@ -254,19 +254,36 @@ static lar_status compile(lar_splitter *s, lar_str pattern, lar_err *e)
     return LAR_OK;
 }
 
+/* Patterns of the file's own, a line each, one after the other; "@gpt2" is GPT-2's. */
+static lar_status compile_own(lar_splitter *s, lar_str lines, lar_err *e)
+{
+    s->own = true;
+    if (lines.n > 65536)
+        return lar_fail(e, LAR_EFORMAT, "the tokenizer's split patterns have %zu bytes", lines.n);
+    while (lines.n) {
+        const char *end = memchr(lines.p, '\n', lines.n);
+        const size_t n = end ? (size_t)(end - lines.p) : lines.n;
+        const lar_str line = {lines.p, n};
+        if (n && s->n == MAX_RULES)
+            return lar_fail(e, LAR_EFORMAT, "the tokenizer has more than %d split patterns",
+                            MAX_RULES);
+        if (n)
+            LAR_TRY(
+                compile(s, lar_str_eq(line, "@gpt2") ? (lar_str){GPT2, strlen(GPT2)} : line, e));
+        lines.p += n + (end != NULL);
+        lines.n -= n + (end != NULL);
+    }
+    return LAR_OK;
+}
+
 lar_status lar__splitter_new(const lar_pre *pre, lar_str own_regex, lar_splitter **out, lar_err *e)
 {
     lar_status st = LAR_OK;
     lar_splitter *s = lar_alloc(sizeof *s);
     if (!s)
         return lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory");
-    if (own_regex.n) {
-        s->own = true;
-        st = own_regex.n > 65536
-                 ? lar_fail(e, LAR_EFORMAT, "the tokenizer's split pattern has %zu bytes",
-                            own_regex.n)
-                 : compile(s, own_regex, e);
-    }
+    if (own_regex.n)
+        st = compile_own(s, own_regex, e);
     for (int i = 0; st == LAR_OK && !own_regex.n && i < MAX_RULES && pre->rule[i]; i++) {
         const char *rule = pre->rule[i];
         rule_kind kind = REGEX;

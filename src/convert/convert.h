@@ -1,0 +1,26 @@
+/*
+ * convert.h - a Hugging Face folder (config.json, safetensors, tokenizer files) to one GGUF file.
+ * Memory is bounded by one row of weights and the tokenizer; the output appears whole or not at
+ * all.
+ */
+#ifndef LAR_CONVERT_H
+#define LAR_CONVERT_H
+#include "tensor/dtype.h"
+
+typedef struct lar_convert_options {
+    const lar_dtype *type; /* of matrices; NULL: as the folder has each */
+    /* Non-zero cancels (LAR_ECANCELLED). done: 0 to 1. May be NULL. */
+    int (*progress)(double done, const char *what, void *user);
+    void *user;
+} lar_convert_options;
+
+typedef struct lar_convert_result {
+    const char *arch;
+    uint64_t bytes, n_params;
+    size_t n_tensors;
+} lar_convert_result;
+
+lar_status lar_convert_hf(const char *folder, const char *out, const lar_convert_options *o,
+                          lar_convert_result *result, lar_err *e);
+
+#endif

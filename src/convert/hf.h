@@ -1,0 +1,78 @@
+/*
+ * hf.h - from a Hugging Face folder to what a GGUF file says: one table row per family of models
+ * (hf_models.def lists them), read by the one converter (hf.c). In patterns '%' stands for a
+ * layer's number and '#' for an expert's.
+ */
+#ifndef LAR_HF_H
+#define LAR_HF_H
+#include "convert/part.h"
+#include "convert/safetensors.h"
+#include "format/gguf_write.h"
+
+typedef struct lar_hf_key {
+    const char *hf;   /* in config.json; "a|b": whichever is there; "a.b": b of the object a */
+    const char *gguf; /* behind "ARCH." */
+    char kind;        /* 'u' whole number, 'f' float, 'b' bool */
+    bool need;
+} lar_hf_key;
+
+/* What happens to a tensor on its way. */
+enum {
+    LAR_HF_COPY,
+    LAR_HF_Q,    /* rows of each query head reordered from halves to pairs, as llama's RoPE wants */
+    LAR_HF_K,    /* likewise, of key heads */
+    LAR_HF_ADD1, /* norms that the model adds 1 to */
+    LAR_HF_NEG_EXP, /* -e^x: decay rates stored as logarithms */
+    LAR_HF_SKIP     /* not needed: computed or repeated elsewhere */
+};
+
+typedef struct lar_hf_tensor {
+    const char *hf, *gguf; /* gguf NULL with LAR_HF_SKIP */
+    int how;
+} lar_hf_tensor;
+
+typedef struct lar_hf lar_hf;
+typedef struct lar_hf_def {
+    const char *model_types; /* config.json's model_type, '|'-separated */
+    const char *arch;        /* general.architecture */
+    const lar_hf_key *keys;  /* beside the common ones */
+    size_t n_keys;
+    const lar_hf_tensor *tensors; /* looked up before the common ones */
+    size_t n_tensors;
+    bool pairs;     /* RoPE pairs lie side by side: Q and K are reordered */
+    bool norm_add1; /* all norms */
+    /* What the tables cannot say. May be NULL. */
+    lar_status (*extra)(lar_hf *h, lar_err *e);
+} lar_hf_def;
+
+#define LAR_HF_KEYS(k) .keys = (k), .n_keys = LAR_LEN(k)
+#define LAR_HF_TENSORS(t) .tensors = (t), .n_tensors = LAR_LEN(t)
+
+/* A conversion under way. */
+struct lar_hf {
+    const char *folder;
+    const lar_hf_def *def;
+    json_t *config, *text; /* text: the part for the language model, config itself for most */
+    lar_safetensors *st;
+    lar_gguf_writer *w;
+    int64_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_vocab;
+    struct lar__hf_out *out;
+    size_t n_out, cap_out;
+};
+
+/* For extra(): config values; the first of "a|b" that is there and not null, or NULL. */
+json_t *lar_hf_get(const json_t *config, const char *names);
+lar_status lar_hf_number(const json_t *config, const char *names, double *out,
+                         lar_err *e);                        /* LAR_ENOTFOUND */
+void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v); /* key behind "ARCH." */
+void lar_hf_put_f32(lar_hf *h, const char *key, float v);
+/* An F32 tensor of one dimension that no file has; copied. */
+lar_status lar_hf_put_floats(lar_hf *h, const char *name, const float *p, size_t n, lar_err *e);
+
+extern const lar_hf_def *const lar_hf_defs[];
+extern const int lar_n_hf_defs;
+
+lar_status lar__hf_rope(lar_hf *h, lar_err *e);      /* rope_scaling, rope_parameters */
+lar_status lar__hf_tokenizer(lar_hf *h, lar_err *e); /* tokenizer.json and its like */
+
+#endif

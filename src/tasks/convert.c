@@ -1,0 +1,95 @@
+/* convert.c - the task `convert`: a Hugging Face folder to a GGUF file. */
+#include "convert/convert.h"
+#include "tasks/json.h"
+#include "tasks/task.h"
+#include <string.h>
+
+typedef struct params {
+    const char *input, *output, *type;
+} params;
+
+#define AT(f) .offset = offsetof(params, f)
+static const lar_field fields[] = {
+    {.name = "input",
+     .type = LAR_FIELD_STRING,
+     AT(input),
+     .unit = "DIR",
+     .help = "A folder with config.json, safetensors and tokenizer files"},
+    {.name = "output",
+     .type = LAR_FIELD_STRING,
+     AT(output),
+     .unit = "FILE",
+     .help = "The GGUF file to write"},
+    {.name = "type",
+     .type = LAR_FIELD_STRING,
+     AT(type),
+     .unit = "TYPE",
+     .help = "Element type of the matrices (f32, f16, bf16, q8_0 ...); without it each keeps its "
+             "own"},
+};
+
+typedef struct state {
+    lar_task *task;
+    lar_err *e;
+    lar_status cancelled;
+} state;
+
+static lar_status start(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    if (!p->input || !p->output)
+        return lar_fail(e, LAR_EARG, "%s is missing", p->input ? "output" : "input");
+    return LAR_OK;
+}
+
+static int progress(double done, const char *what, void *user)
+{
+    state *s = user;
+    s->cancelled = lar_task_progress(s->task, done, what, s->e);
+    if (s->cancelled == LAR_OK && lar_task_cancelled(s->task))
+        s->cancelled = LAR_ECANCELLED;
+    return s->cancelled != LAR_OK;
+}
+
+static lar_status step(lar_task *t, bool *done, lar_err *e)
+{
+    const params *p = t->params;
+    state s = {t, e, LAR_OK};
+    lar_convert_options o = {.progress = progress, .user = &s};
+    lar_convert_result r;
+    bool bad = false;
+    if (p->type && !(o.type = lar_dtype_by_name(p->type)))
+        return lar_fail(e, LAR_EARG, "type: '%.40s' is no element type", p->type);
+    LAR_TRY(lar_convert_hf(p->input, p->output, &o, &r, e));
+    json_t *j = json_object();
+    lar_json_put(j, "file", lar_json_text(p->output, strlen(p->output)), &bad);
+    lar_json_put(j, "architecture", json_string(r.arch), &bad);
+    lar_json_put(j, "bytes", json_integer((json_int_t)r.bytes), &bad);
+    lar_json_put(j, "tensors", json_integer((json_int_t)r.n_tensors), &bad);
+    lar_json_put(j, "parameters", json_integer((json_int_t)r.n_params), &bad);
+    *done = true;
+    if (bad) {
+        json_decref(j);
+        return lar_fail(e, LAR_ENOMEM, "convert: out of memory");
+    }
+    return lar_task_result(t, j, e);
+}
+
+static void finish(lar_task *t)
+{
+    (void)t;
+}
+
+extern const lar_task_def lar_task_def_convert;
+const lar_task_def lar_task_def_convert = {
+    .name = "convert",
+    .verb = "convert",
+    .help = "Make a GGUF file of a Hugging Face model folder",
+    .needs = LAR_NEEDS_NOTHING,
+    .fields = fields,
+    .n_fields = LAR_LEN(fields),
+    .params_size = sizeof(params),
+    .start = start,
+    .step = step,
+    .finish = finish,
+};
