@@ -69,7 +69,7 @@ const lar_hf_def lar_hf_def_qwen2 = {.model_types = "qwen2", .arch = "qwen2"};
 const lar_hf_def lar_hf_def_qwen3 = {.model_types = "qwen3", .arch = "qwen3"};
 
 static const lar_hf_key qwen_moe_keys[] = {
-    {"num_experts", "expert_count", 'u', true},
+    {"num_experts|num_local_experts", "expert_count", 'u', true},
     {"num_experts_per_tok", "expert_used_count", 'u', true},
     {"moe_intermediate_size", "expert_feed_forward_length", 'u', true},
     {"shared_expert_intermediate_size", "expert_shared_feed_forward_length", 'u', false},

@@ -181,7 +181,8 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
         return lar_fail(e, LAR_ENOMEM, "step: out of memory");
     s->n_tokens = n_tokens;
     s->n_out = n_out;
-    s->in = (lar_build){.g = g, .n_tokens = n_tokens, .n_out = n_out, .k = en->k, .v = en->v};
+    s->in = (lar_build){
+        .g = g, .n_tokens = n_tokens, .n_out = n_out, .ctx = en->opts.ctx, .k = en->k, .v = en->v};
     s->in.ids = ints(g, n_tokens, 1);
     s->in.pos = ints(g, n_tokens, 1);
     s->in.cell = ints(g, n_tokens, 1);

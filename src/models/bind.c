@@ -8,7 +8,8 @@
 
 /* Shapes are spelt with a letter per dimension:
  * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
- * head_dim_v, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab */
+ * head_dim_v, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
+ * x n_ff_expert, s n_ff_shared */
 typedef struct row {
     const char *name;
     size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
@@ -31,10 +32,11 @@ static const row net_rows[] = {
     NET("output.weight", output.w, "eV", LAR_DEC_OUTPUT, false),
 };
 static const row layer_rows[] = {
-    LAY("attn_norm.weight", attn_norm, "e", 0, true),
-    LAY("attn_q.weight", q.w, "eq", 0, false),
-    LAY("attn_k.weight", k.w, "ek", 0, false),
-    LAY("attn_v.weight", v.w, "ev", 0, false),
+    LAY("attn_norm.weight", attn_norm, "e", LAR_DEC_PRE_NORM, true),
+    LAY("attn_qkv.weight", qkv.w, "eQ", LAR_DEC_FUSED_QKV, false),
+    LAY("attn_q.weight", q.w, "eq", LAR_DEC_QKV, false),
+    LAY("attn_k.weight", k.w, "ek", LAR_DEC_QKV, false),
+    LAY("attn_v.weight", v.w, "ev", LAR_DEC_QKV, false),
     LAY("attn_output.weight", o.w, "oe", 0, false),
     LAY("attn_q.bias", q.b, "q", LAR_DEC_QKV_BIAS, true),
     LAY("attn_k.bias", k.b, "k", LAR_DEC_QKV_BIAS, true),
@@ -42,17 +44,33 @@ static const row layer_rows[] = {
     LAY("attn_output.bias", o.b, "e", LAR_DEC_O_BIAS, true),
     LAY("attn_q_norm.weight", q_norm, "h", LAR_DEC_QK_NORM, true),
     LAY("attn_k_norm.weight", k_norm, "h", LAR_DEC_QK_NORM, true),
+    LAY("attn_q_norm.weight", q_norm, "q", LAR_DEC_QK_NORM_ALL, true),
+    LAY("attn_k_norm.weight", k_norm, "k", LAR_DEC_QK_NORM_ALL, true),
     LAY("post_attention_norm.weight", attn_post_norm, "e", LAR_DEC_POST_NORM, true),
-    LAY("ffn_norm.weight", ffn_norm, "e", 0, true),
-    LAY("ffn_gate.weight", ffn.gate.w, "ef", 0, false),
-    LAY("ffn_up.weight", ffn.up.w, "ef", 0, false),
-    LAY("ffn_down.weight", ffn.down.w, "fe", 0, false),
+    LAY("ffn_norm.weight", ffn_norm, "e", LAR_DEC_PRE_NORM, true),
+    LAY("ffn_gate.weight", ffn.gate.w, "ef", LAR_DEC_FFN, false),
+    LAY("ffn_up.weight", ffn.up.w, "ef", LAR_DEC_FFN, false),
+    LAY("ffn_up.weight", ffn.up.w, "eF", LAR_DEC_FUSED_UP, false),
+    LAY("ffn_down.weight", ffn.down.w, "fe", LAR_DEC_FFN | LAR_DEC_FUSED_UP, false),
     LAY("ffn_gate.bias", ffn.gate.b, "f", LAR_DEC_FFN_BIAS, true),
     LAY("ffn_up.bias", ffn.up.b, "f", LAR_DEC_FFN_BIAS, true),
     LAY("ffn_down.bias", ffn.down.b, "e", LAR_DEC_FFN_BIAS, true),
     LAY("post_ffw_norm.weight", ffn_post_norm, "e", LAR_DEC_POST_NORM, true),
+    LAY("ffn_gate_inp.weight", moe.router.w, "eE", LAR_DEC_MOE, false),
+    LAY("ffn_gate_exps.weight", moe.gate.w, "exE", LAR_DEC_MOE, false),
+    LAY("ffn_up_exps.weight", moe.up.w, "exE", LAR_DEC_MOE, false),
+    LAY("ffn_down_exps.weight", moe.down.w, "xeE", LAR_DEC_MOE, false),
+    LAY("exp_probs_b.bias", moe.rank_bias, "E", LAR_DEC_MOE_BIAS, true),
+    LAY("ffn_gate_shexp.weight", moe.shared.gate.w, "es", LAR_DEC_SHARED, false),
+    LAY("ffn_up_shexp.weight", moe.shared.up.w, "es", LAR_DEC_SHARED, false),
+    LAY("ffn_down_shexp.weight", moe.shared.down.w, "se", LAR_DEC_SHARED, false),
+    LAY("ffn_gate_inp_shexp.weight", moe.shared_gate.w, "e", LAR_DEC_SHARED_GATE, false),
 };
-static const row rope_freqs_row = {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FREQS, true};
+static const row rope_rows[] = {
+    {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FREQS, true},
+    {"rope_factors_short.weight", 0, "r", LAR_DEC_LONG_ROPE, true},
+    {"rope_factors_long.weight", 0, "r", LAR_DEC_LONG_ROPE, true},
+};
 
 static int64_t symbol(const lar_hparams *hp, char c)
 {
@@ -75,6 +93,16 @@ static int64_t symbol(const lar_hparams *hp, char c)
         return hp->n_rot / 2;
     case 'V':
         return hp->n_vocab;
+    case 'Q':
+        return symbol(hp, 'q') + symbol(hp, 'k') + symbol(hp, 'v');
+    case 'F':
+        return 2 * (int64_t)hp->n_ff;
+    case 'E':
+        return hp->n_expert;
+    case 'x':
+        return hp->n_ff_expert;
+    case 's':
+        return hp->n_ff_shared;
     }
     return 0;
 }
@@ -114,19 +142,28 @@ static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const 
                     (long long)want[2], (long long)want[3]);
 }
 
-/* The tensor of one row, or NULL where it may be missing. */
+/* What the layer's tensors must be: layers with experts have no feed-forward of their own. */
+static unsigned layer_has(const lar_net *n, int layer)
+{
+    const unsigned has = n->def->decoder->has, experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE;
+    return n->hp.n_expert && layer >= (int)n->hp.n_dense_lead
+               ? (has & ~(unsigned)LAR_DEC_FFN) | LAR_DEC_MOE
+               : has & ~experts;
+}
+
+/* The tensor of one row; NULL where it may be missing. Untouched where the family has none. */
 static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out,
                            bool *bound, lar_err *e)
 {
-    const lar_decoder_spec *spec = n->def->decoder;
+    const unsigned has = layer_has(n, layer), may = n->def->decoder->may;
     char name[96];
     snprintf(name, sizeof name, r->name, layer);
     const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
-    *out = NULL;
-    if (r->bit && !((spec->has | spec->may) & r->bit))
+    if (r->bit && !((has | may) & r->bit))
         return LAR_OK; /* if it is there all the same, check_unused finds it */
+    *out = NULL;
     if (!t) {
-        if (r->bit && !(spec->has & r->bit))
+        if (r->bit && !(has & r->bit))
             return LAR_OK;
         return lar_fail(e, LAR_EFORMAT, "tensor %s is missing", name);
     }
@@ -154,49 +191,67 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     return LAR_OK;
 }
 
-static lar_status bind_rope(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
+static lar_status check_factors(const lar_net *n, const lar_tensor *t, lar_err *e)
+{
+    for (uint32_t i = 0; t && i < n->hp.n_rot / 2; i++) {
+        const float x = ((const float *)t->data)[i];
+        if (!(x > 0 && x < 1e6f))
+            return lar_fail(e, LAR_EFORMAT, "%s[%u] is %g, want a factor above 0", t->name, i,
+                            (double)x);
+    }
+    return LAR_OK;
+}
+
+/* The table of inverse frequencies of one kind of layer, with divisors or without. */
+static lar_status add_rope(lar_net *n, int which, const lar_tensor *factors, lar_err *e)
 {
     const lar_hparams *hp = &n->hp;
     lar_decoder *d = &n->dec;
-    lar_tensor *freqs;
-    LAR_TRY(bind_row(n, f, &rope_freqs_row, 0, &freqs, bound, e));
-    for (uint32_t i = 0; freqs && i < hp->n_rot / 2; i++) {
-        const float x = ((const float *)freqs->data)[i];
-        if (!(x > 0 && x < 1e6f))
-            return lar_fail(e, LAR_EFORMAT, "rope_freqs.weight[%u] is %g, want a factor above 0", i,
-                            (double)x);
-    }
-    for (int which = 0; which < (d->spec->local_rope ? 2 : 1); which++) {
-        const lar_rope r = {.n_rot = (int)hp->n_rot,
-                            .neox = d->spec->neox,
-                            .scaling = which ? LAR_ROPE_NONE : hp->rope_scaling,
-                            .base = (double)(which ? hp->rope_base_local : hp->rope_base),
-                            .factor = (double)hp->rope_factor,
-                            .orig_ctx = hp->orig_ctx,
-                            .beta_fast = (double)hp->yarn_beta_fast,
-                            .beta_slow = (double)hp->yarn_beta_slow,
-                            .ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext,
-                            .attn_factor =
-                                which ? 1
-                                      : (double)hp->attn_factor *
-                                            (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
-                            .freq_factors = freqs ? freqs->data : NULL};
-        lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
-        double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
-        if (!t || !freq)
-            return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
-        lar_rope_frequencies(&r, freq, &d->mscale[which]);
-        *t = (lar_tensor){.type = LAR_DTYPE(f64),
-                          .shared = true,
-                          .dim = {hp->n_rot / 2, 1, 1, 1},
-                          .data = freq,
-                          .name = "inv_freq"};
-        t->stride[0] = sizeof *freq;
-        for (int i = 1; i < LAR_MAX_DIM; i++)
-            t->stride[i] = (size_t)(hp->n_rot / 2) * sizeof *freq;
-        d->inv_freq[which] = t;
-    }
+    const bool local = which == LAR_ROPE_LOCAL;
+    const lar_rope r = {.n_rot = (int)hp->n_rot,
+                        .neox = d->spec->neox,
+                        .scaling = local ? LAR_ROPE_NONE : hp->rope_scaling,
+                        .base = (double)(local ? hp->rope_base_local : hp->rope_base),
+                        .factor = (double)hp->rope_factor,
+                        .orig_ctx = hp->orig_ctx,
+                        .beta_fast = (double)hp->yarn_beta_fast,
+                        .beta_slow = (double)hp->yarn_beta_slow,
+                        .ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext,
+                        .attn_factor = local ? 1
+                                             : (double)hp->attn_factor *
+                                                   (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
+                        .freq_factors = factors ? factors->data : NULL};
+    lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
+    double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
+    if (!t || !freq)
+        return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
+    lar_rope_frequencies(&r, freq, &d->mscale[which]);
+    *t = (lar_tensor){.type = LAR_DTYPE(f64),
+                      .shared = true,
+                      .dim = {hp->n_rot / 2, 1, 1, 1},
+                      .data = freq,
+                      .name = "inv_freq"};
+    t->stride[0] = sizeof *freq;
+    for (int i = 1; i < LAR_MAX_DIM; i++)
+        t->stride[i] = (size_t)(hp->n_rot / 2) * sizeof *freq;
+    d->inv_freq[which] = t;
     return LAR_OK;
+}
+
+static lar_status bind_rope(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
+{
+    lar_tensor *factors[LAR_LEN(rope_rows)] = {NULL}; /* of all contexts; short ones; long ones */
+    for (size_t i = 0; i < LAR_LEN(rope_rows); i++) {
+        LAR_TRY(bind_row(n, f, &rope_rows[i], 0, &factors[i], bound, e));
+        LAR_TRY(check_factors(n, factors[i], e));
+    }
+    if (!factors[1] != !factors[2])
+        return lar_fail(e, LAR_EFORMAT, "tensor %s is missing", rope_rows[factors[1] ? 2 : 1].name);
+    LAR_TRY(add_rope(n, LAR_ROPE_GLOBAL, factors[1] ? factors[1] : factors[0], e));
+    n->dec.long_from = (int)LAR_MIN(n->hp.orig_ctx, 1u << 30);
+    if (factors[2])
+        LAR_TRY(add_rope(n, LAR_ROPE_LONG, factors[2], e));
+    return n->dec.spec->local_rope ? add_rope(n, LAR_ROPE_LOCAL, NULL, e) : LAR_OK;
 }
 
 static void set_scalars(lar_net *n)
@@ -212,10 +267,22 @@ static void set_scalars(lar_net *n)
     d->head_dim_v = (int)hp->head_dim_v;
     d->n_rot = (int)hp->n_rot;
     d->eps = hp->eps;
-    d->attn_scale = 1.0f / __builtin_sqrtf((float)hp->head_dim_k);
+    d->attn_scale =
+        hp->attn_scale != 0 ? hp->attn_scale : 1.0f / __builtin_sqrtf((float)hp->head_dim_k);
     d->attn_softcap = hp->attn_softcap;
     d->logit_softcap = hp->logit_softcap;
-    d->embd_scale = d->spec->scale_embeddings ? __builtin_sqrtf((float)hp->n_embd) : 1;
+    d->embd_scale = hp->embd_scale != 0         ? hp->embd_scale
+                    : d->spec->scale_embeddings ? __builtin_sqrtf((float)hp->n_embd)
+                                                : 1;
+    d->residual_scale = hp->residual_scale != 0 ? hp->residual_scale : 1;
+    d->logit_scale = hp->logit_scale != 0 ? 1 / hp->logit_scale : 1;
+    d->route = (lar_route_param){.n_used = (int32_t)hp->n_expert_used,
+                                 .n_group = (int32_t)hp->n_expert_group,
+                                 .n_group_used = (int32_t)hp->n_expert_group_used,
+                                 .group_top = hp->expert_gating == 2 ? 2 : 1,
+                                 .sigmoid = hp->expert_gating == 2,
+                                 .norm = hp->expert_norm ? hp->expert_norm == 2 : d->spec->moe_norm,
+                                 .scale = hp->expert_scale};
 }
 
 static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows,
@@ -257,6 +324,8 @@ static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *
     for (int l = 0; l < d->n_layer; l++) {
         LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
         const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
+        d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;
+        d->layer[l].no_rope = d->spec->no_rope_every && (l + 1) % d->spec->no_rope_every == 0;
         d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
     }
     LAR_TRY(bind_rope(n, f, bound, e));

@@ -5,7 +5,7 @@
 
 static const lar_decoder_spec spec = {.neox = true,
                                       .act = LAR_ACT_GELU_TANH,
-                                      .has = LAR_DEC_QK_NORM | LAR_DEC_POST_NORM,
+                                      .has = LAR_DEC_USUAL | LAR_DEC_QK_NORM | LAR_DEC_POST_NORM,
                                       .may = LAR_DEC_OUTPUT,
                                       .scale_embeddings = true,
                                       .local_rope = true,

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum kind { U32, F32 } kind;
+typedef enum kind { U32, F32, FLAG } kind; /* FLAG: 1 no, 2 yes */
 
 /* need: the key must be there. Defaults that depend on other fields are set in finish(). */
 static const struct row {
@@ -13,38 +13,53 @@ static const struct row {
     bool need;
     double def, min, max;
 } rows[] = {
-#define HU(key, field, need, def, min, max)                                                        \
-    {key, offsetof(lar_hparams, field), U32, need, def, min, max},
-#define HF(key, field, need, def, min, max)                                                        \
-    {key, offsetof(lar_hparams, field), F32, need, def, min, max},
-    HU("block_count", n_layer, true, 0, 1, 1024) HU("embedding_length", n_embd, true, 0, 1, 1 << 20)
-        HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22) HU(
-            "attention.head_count", n_head, true, 0, 1,
-            4096) HU("attention.head_count_kv", n_head_kv, false, 0, 1,
-                     4096) HU("attention.key_length", head_dim_k, false, 0, 1,
-                              1024) HU("attention.value_length", head_dim_v, false, 0, 1,
-                                       1024) HU("context_length", ctx_train, true, 0, 1, 1 << 30)
-            HU("rope.dimension_count", n_rot, false, 0, 2,
-               1024) HU("attention.sliding_window", window, false, 0, 0, 1 << 30)
-                HU("attention.sliding_window_pattern", window_pattern, false, 0, 0,
-                   1024) HU("expert_count", n_expert, false, 0, 0, 4096)
-                    HU("rope.scaling.original_context_length", orig_ctx, false, 0, 1,
-                       1 << 30) HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1)
-                        HF("rope.freq_base", rope_base, false, 10000, 1, 1e12) HF(
-                            "rope.freq_base_swa", rope_base_local, false, 10000, 1,
-                            1e12) HF("rope.scaling.factor", rope_factor, false, 0, 0, 1e6)
-                            HF("rope.scale_linear", rope_scale_linear, false, 0, 0,
-                               1e6) HF("rope.scaling.attn_factor", attn_factor, false, 1, 0, 1e3)
-                                HF("rope.scaling.yarn_ext_factor", yarn_ext, false, 1, -1, 1e3) HF(
-                                    "rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3)
-                                    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32,
-                                       1e-3, 1e6) HF("rope.scaling.yarn_beta_slow", yarn_beta_slow,
-                                                     false, 1, 1e-3, 1e6)
-                                        HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6)
-                                            HF("final_logit_softcapping", logit_softcap, false, 0,
-                                               0, 1e6)
+/* clang-format off */
+#define HU(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), U32, need, def, min, max}
+#define HF(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), F32, need, def, min, max}
+#define HB(key, field) {key, offsetof(lar_hparams, field), FLAG, false, 0, 0, 1}
+    HU("block_count", n_layer, true, 0, 1, 1024),
+    HU("embedding_length", n_embd, true, 0, 1, 1 << 20),
+    HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22),
+    HU("attention.head_count", n_head, true, 0, 1, 4096),
+    HU("attention.head_count_kv", n_head_kv, false, 0, 1, 4096),
+    HU("attention.key_length", head_dim_k, false, 0, 1, 1024),
+    HU("attention.value_length", head_dim_v, false, 0, 1, 1024),
+    HU("context_length", ctx_train, true, 0, 1, 1 << 30),
+    HU("rope.dimension_count", n_rot, false, 0, 2, 1024),
+    HU("attention.sliding_window", window, false, 0, 0, 1 << 30),
+    HU("attention.sliding_window_pattern", window_pattern, false, 0, 0, 1024),
+    HU("rope.scaling.original_context_length", orig_ctx, false, 0, 1, 1 << 30),
+    HU("expert_count", n_expert, false, 0, 0, LAR_MAX_EXPERTS),
+    HU("expert_used_count", n_expert_used, false, 0, 0, LAR_MAX_EXPERTS),
+    HU("expert_feed_forward_length", n_ff_expert, false, 0, 1, 1 << 22),
+    HU("expert_shared_feed_forward_length", n_ff_shared, false, 0, 1, 1 << 22),
+    HU("expert_shared_count", n_expert_shared, false, 0, 0, LAR_MAX_EXPERTS),
+    HU("leading_dense_block_count", n_dense_lead, false, 0, 0, 1024),
+    HU("expert_group_count", n_expert_group, false, 0, 0, LAR_MAX_EXPERTS),
+    HU("expert_group_used_count", n_expert_group_used, false, 0, 0, LAR_MAX_EXPERTS),
+    HU("expert_gating_func", expert_gating, false, 0, 0, 3),
+    HB("expert_weights_norm", expert_norm),
+    HF("expert_weights_scale", expert_scale, false, 1, 0, 1e6),
+    HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1),
+    HF("rope.freq_base", rope_base, false, 10000, 1, 1e12),
+    HF("rope.freq_base_swa", rope_base_local, false, 10000, 1, 1e12),
+    HF("rope.scaling.factor", rope_factor, false, 0, 0, 1e6),
+    HF("rope.scale_linear", rope_scale_linear, false, 0, 0, 1e6),
+    HF("rope.scaling.attn_factor", attn_factor, false, 1, 0, 1e3),
+    HF("rope.scaling.yarn_ext_factor", yarn_ext, false, 1, -1, 1e3),
+    HF("rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3),
+    HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32, 1e-3, 1e6),
+    HF("rope.scaling.yarn_beta_slow", yarn_beta_slow, false, 1, 1e-3, 1e6),
+    HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6),
+    HF("final_logit_softcapping", logit_softcap, false, 0, 0, 1e6),
+    HF("embedding_scale", embd_scale, false, 0, 0, 1e6),
+    HF("residual_scale", residual_scale, false, 0, 0, 1e6),
+    HF("attention.scale", attn_scale, false, 0, 0, 1e6),
+    HF("logit_scale", logit_scale, false, 0, 0, 1e6),
 #undef HU
 #undef HF
+#undef HB
+    /* clang-format on */
 };
 
 static lar_status read_row(const lar_gguf *f, const char *arch, const struct row *r, void *field,
@@ -54,8 +69,15 @@ static lar_status read_row(const lar_gguf *f, const char *arch, const struct row
     uint32_t u = (uint32_t)r->def;
     float x = (float)r->def;
     snprintf(key, sizeof key, "%s.%s", arch, r->key);
-    lar_status s =
-        r->kind == U32 ? lar_gguf_get_u32(f, key, &u, e) : lar_gguf_get_f32(f, key, &x, e);
+    bool on = false;
+    lar_status s = r->kind == U32   ? lar_gguf_get_u32(f, key, &u, e)
+                   : r->kind == F32 ? lar_gguf_get_f32(f, key, &x, e)
+                                    : lar_gguf_get_bool(f, key, &on, e);
+    if (r->kind == FLAG && s == LAR_OK) {
+        u = on ? 2 : 1;
+        memcpy(field, &u, sizeof u);
+        return LAR_OK;
+    }
     const double v = r->kind == U32 ? (double)u : (double)x;
     if (s == LAR_ENOTFOUND && r->need)
         return lar_fail(e, LAR_EFORMAT, "%s is missing", key);
@@ -63,7 +85,7 @@ static lar_status read_row(const lar_gguf *f, const char *arch, const struct row
         return s;
     if (s == LAR_OK && !(v >= r->min && v <= r->max))
         return lar_fail(e, LAR_EFORMAT, "%s is %g, want %g to %g", key, v, r->min, r->max);
-    if (r->kind == U32)
+    if (r->kind != F32)
         memcpy(field, &u, sizeof u);
     else
         memcpy(field, &x, sizeof x);
@@ -128,10 +150,13 @@ static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
                         hp->n_rot, hp->head_dim_k);
     if (!hp->orig_ctx)
         hp->orig_ctx = hp->ctx_train;
-    if (hp->n_expert)
-        return lar_fail(e, LAR_EUNSUPPORTED,
-                        "%s.expert_count is %u: mixtures of experts are not supported yet", arch,
-                        hp->n_expert);
+    if (hp->n_expert && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert))
+        return lar_fail(e, LAR_EFORMAT, "%s.expert_used_count is %u of %u experts", arch,
+                        hp->n_expert_used, hp->n_expert);
+    if (!hp->n_ff_expert)
+        hp->n_ff_expert = hp->n_ff;
+    if (!hp->n_ff_shared)
+        hp->n_ff_shared = hp->n_ff_expert * LAR_MAX(1, LAR_MIN(hp->n_expert_shared, 64));
     if (hp->rope_scaling == LAR_ROPE_YARN && !(hp->rope_base > 1))
         return lar_fail(e, LAR_EFORMAT, "%s.rope.freq_base %g, want more than 1 for yarn", arch,
                         (double)hp->rope_base);

@@ -13,7 +13,12 @@
 /* Hyper-parameters by GGUF key, "%s" standing for the architecture's name. */
 typedef struct lar_hparams {
     uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim_k, head_dim_v, ctx_train, n_vocab;
-    uint32_t n_rot, window, window_pattern, orig_ctx, n_expert;
+    uint32_t n_rot, window, window_pattern, orig_ctx;
+    uint32_t n_expert, n_expert_used, n_ff_expert, n_ff_shared, n_expert_shared, n_dense_lead;
+    uint32_t n_expert_group, n_expert_group_used;
+    uint32_t expert_gating, expert_norm; /* 0: not said; 1 softmax, 2 sigmoid; 1 no, 2 yes */
+    float expert_scale;
+    float embd_scale, residual_scale, attn_scale, logit_scale; /* 0: not said */
     float eps, rope_base, rope_base_local, rope_factor, rope_scale_linear;
     float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow, attn_factor;
     float attn_softcap, logit_softcap;

@@ -3,7 +3,7 @@
 
 static const lar_decoder_spec spec = {.neox = true,
                                       .act = LAR_ACT_SILU,
-                                      .has = LAR_DEC_QKV_BIAS,
+                                      .has = LAR_DEC_USUAL | LAR_DEC_QKV_BIAS,
                                       .may = LAR_DEC_OUTPUT | LAR_DEC_ROPE_FREQS};
 extern const lar_model_def lar_model_def_qwen2;
 const lar_model_def lar_model_def_qwen2 = {.arch = "qwen2", .decoder = &spec};

@@ -7,9 +7,13 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
                          int64_t n, int dim, lar_tensor *norm, lar_tensor *rope)
 {
     lar_graph *g = b->g;
-    lar_tensor *t = lar_split0(g, lar_slice(g, qkv, first, n * dim), dim);
-    if (norm)
-        t = lar_nn_rms_norm(g, t, norm, d->eps);
+    lar_tensor *t = lar_slice(g, qkv, first, n * dim);
+    if (norm && norm->dim[0] == n * dim && n > 1)
+        t = lar_split0(g, lar_nn_rms_norm(g, t, norm, d->eps), dim);
+    else if (norm)
+        t = lar_nn_rms_norm(g, lar_split0(g, t, dim), norm, d->eps);
+    else
+        t = lar_split0(g, t, dim);
     if (rope)
         t = lar_node(g, LAR_OPDEF(rope), (lar_tensor *[]){t, rope}, 2,
                      &(lar_rope_param){.n_rot = d->n_rot, .neox = d->spec->neox});
@@ -27,7 +31,9 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
                                    .softcap = d->attn_softcap,
                                    .window = y->window,
                                    .n_head_kv = d->n_head_kv};
-    lar_tensor *qkv = lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
+    lar_tensor *qkv = y->qkv.w
+                          ? lar_nn_linear(g, (const lar_linear *[]){&y->qkv}, 1, x)
+                          : lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
     lar_tensor *q = heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope);
     lar_tensor *k = heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope);
     lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
@@ -43,31 +49,40 @@ static lar_tensor *rope_table(const lar_decoder *d, const lar_build *b, int whic
                     &(lar_rope_table_param){d->mscale[which]});
 }
 
+static lar_tensor *norm(const lar_decoder *d, lar_graph *g, lar_tensor *x, lar_tensor *w)
+{
+    return w ? lar_nn_rms_norm(g, x, w, d->eps) : x;
+}
+
+/* x + what attention or FFN gave. */
+static lar_tensor *residual(const lar_decoder *d, lar_graph *g, lar_tensor *x, lar_tensor *h)
+{
+    return lar_nn_add(g, x, lar_nn_scale(g, h, d->residual_scale));
+}
+
 lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b)
 {
     lar_graph *g = b->g;
     lar_tensor *x = lar_nn_rows(g, d->tok_embd, b->ids, d->embd_scale);
-    lar_tensor *global = rope_table(d, b, 0),
-               *local = d->spec->local_rope ? rope_table(d, b, 1) : global;
+    const bool is_long = d->inv_freq[LAR_ROPE_LONG] && b->ctx > d->long_from;
+    lar_tensor *global = rope_table(d, b, is_long ? LAR_ROPE_LONG : LAR_ROPE_GLOBAL);
+    lar_tensor *local = d->spec->local_rope ? rope_table(d, b, LAR_ROPE_LOCAL) : global;
     for (int l = 0; l < d->n_layer; l++) {
         const lar_decoder_layer *y = &d->layer[l];
-        lar_tensor *h = lar_nn_rms_norm(g, x, y->attn_norm, d->eps);
-        h = attention(d, b, l, h, y->window ? local : global);
+        lar_tensor *h = norm(d, g, x, y->attn_norm);
+        h = attention(d, b, l, h, y->no_rope ? NULL : y->window ? local : global);
         if (l == d->n_layer - 1 && b->n_out < b->n_tokens) { /* only these reach the head */
             h = lar_nn_rows(g, h, b->out_rows, 1);
             x = lar_nn_rows(g, x, b->out_rows, 1);
         }
         h = lar_nn_linear(g, (const lar_linear *[]){&y->o}, 1, h);
-        if (y->attn_post_norm)
-            h = lar_nn_rms_norm(g, h, y->attn_post_norm, d->eps);
-        x = lar_nn_add(g, x, h);
-        h = lar_nn_rms_norm(g, x, y->ffn_norm, d->eps);
-        h = lar_nn_ffn(g, &y->ffn, d->spec->act, h);
-        if (y->ffn_post_norm)
-            h = lar_nn_rms_norm(g, h, y->ffn_post_norm, d->eps);
-        x = lar_nn_add(g, x, h);
+        x = residual(d, g, x, norm(d, g, h, y->attn_post_norm));
+        h = norm(d, g, x, y->ffn_norm);
+        h = y->moe.router.w ? lar_nn_moe(g, &y->moe, d->spec->act, &d->route, h)
+                            : lar_nn_ffn(g, &y->ffn, d->spec->act, h);
+        x = residual(d, g, x, norm(d, g, h, y->ffn_post_norm));
     }
     x = lar_nn_rms_norm(g, x, d->out_norm, d->eps);
     x = lar_nn_linear(g, (const lar_linear *[]){&d->output}, 1, x);
-    return lar_nn_softcap(g, x, d->logit_softcap);
+    return lar_nn_softcap(g, lar_nn_scale(g, x, d->logit_scale), d->logit_softcap);
 }

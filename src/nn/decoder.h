@@ -6,7 +6,7 @@
 #define LAR_DECODER_H
 #include "nn/nn.h"
 
-/* What a family's files hold beyond the common weights: must (in `has`), or may (in `may`). */
+/* What a family's layers hold: must (in `has`), or may (in `may`). */
 enum {
     LAR_DEC_QKV_BIAS = 1,
     LAR_DEC_O_BIAS = 2,
@@ -14,7 +14,19 @@ enum {
     LAR_DEC_QK_NORM = 8,    /* RMS norm of each head of Q and K, before RoPE */
     LAR_DEC_POST_NORM = 16, /* RMS norm of what attention and FFN give, before the residual sum */
     LAR_DEC_OUTPUT = 32,    /* a head of its own; without it the embeddings are the head */
-    LAR_DEC_ROPE_FREQS = 64
+    LAR_DEC_ROPE_FREQS = 64,
+    LAR_DEC_PRE_NORM = 128,     /* RMS norm of what attention and FFN read */
+    LAR_DEC_QKV = 256,          /* three weights */
+    LAR_DEC_FUSED_QKV = 512,    /* one: Q, K, V rows in this order */
+    LAR_DEC_FFN = 1024,         /* gate, up, down */
+    LAR_DEC_FUSED_UP = 2048,    /* gate and up in one, with LAR_DEC_FFN's down */
+    LAR_DEC_QK_NORM_ALL = 4096, /* RMS norm over all heads of Q, of K together */
+    LAR_DEC_LONG_ROPE = 8192,   /* two lists of divisors, for short and for long contexts */
+    LAR_DEC_MOE = 1 << 14,      /* experts: set by the loader for the layers that have them */
+    LAR_DEC_MOE_BIAS = 1 << 15, /* a correction of the experts' ranks */
+    LAR_DEC_SHARED = 1 << 16,   /* a feed-forward beside the experts that every token takes */
+    LAR_DEC_SHARED_GATE = 1 << 17,
+    LAR_DEC_USUAL = LAR_DEC_PRE_NORM | LAR_DEC_QKV | LAR_DEC_FFN
 };
 
 typedef struct lar_decoder_spec {
@@ -23,23 +35,32 @@ typedef struct lar_decoder_spec {
     unsigned has, may;
     bool scale_embeddings; /* by sqrt(n_embd) */
     bool local_rope;       /* sliding-window layers have a RoPE of their own, unscaled */
-    int global_every; /* with a window: every n-th layer sees all; 0: every layer has the window */
+    int global_every;  /* with a window: every n-th layer sees all; 0: every layer has the window */
+    int no_rope_every; /* every n-th layer has no RoPE; 0: all have it */
+    bool moe_norm;     /* the chosen experts' weights are made to sum to 1, unless the file says */
 } lar_decoder_spec;
 
 typedef struct lar_decoder_layer {
     lar_tensor *attn_norm, *q_norm, *k_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm;
     lar_linear q, k, v, o;
+    lar_linear qkv; /* instead of q, k, v */
     lar_ffn ffn;
-    int window; /* 0: sees all */
+    lar_moe moe; /* instead of ffn, where router.w is */
+    int window;  /* 0: sees all */
+    bool no_rope;
 } lar_decoder_layer;
+
+enum { LAR_ROPE_GLOBAL, LAR_ROPE_LOCAL, LAR_ROPE_LONG, LAR_N_ROPES };
 
 typedef struct lar_decoder {
     const lar_decoder_spec *spec;
     int n_layer, n_embd, n_head, n_head_kv, head_dim_k, head_dim_v;
-    float eps, attn_scale, attn_softcap, logit_softcap, embd_scale;
+    float eps, attn_scale, attn_softcap, logit_softcap, embd_scale, residual_scale, logit_scale;
     int n_rot;
-    lar_tensor *inv_freq[2]; /* F64 [n_rot/2]: of the global and of the local layers */
-    float mscale[2];
+    int long_from;                     /* contexts larger than this take LAR_ROPE_LONG */
+    lar_tensor *inv_freq[LAR_N_ROPES]; /* F64 [n_rot/2]; NULL where the model has none */
+    float mscale[LAR_N_ROPES];
+    lar_route_param route;
     lar_tensor *tok_embd, *out_norm;
     lar_linear output;
     lar_decoder_layer *layer;

@@ -18,13 +18,28 @@ lar_tensor *lar_nn_linear(lar_graph *g, const lar_linear *const *l, int n, lar_t
 lar_tensor *lar_nn_rms_norm(lar_graph *g, lar_tensor *x, lar_tensor *w, float eps);
 lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_rows(lar_graph *g, lar_tensor *table, lar_tensor *ids, float scale);
+lar_tensor *lar_nn_scale(lar_graph *g, lar_tensor *x, float s);     /* s 1: x itself */
 lar_tensor *lar_nn_softcap(lar_graph *g, lar_tensor *x, float cap); /* cap 0: x itself */
 
-/* act(gate x) * (up x), then down. */
+/* act(gate x) * (up x), then down. Without a gate: act(up x); or `fused`: up gives both, the gate's
+ * half first. */
 typedef struct lar_ffn {
     lar_linear gate, up, down;
+    bool fused;
 } lar_ffn;
 lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x);
+
+/* A mixture of experts: the best few of many feed-forwards for each token (ops/route.c), and one
+ * that all share, where a model has it. */
+typedef struct lar_moe {
+    lar_linear router;         /* [n_embd, experts] */
+    lar_tensor *rank_bias;     /* F32 [experts] or NULL */
+    lar_linear gate, up, down; /* [.., .., experts] */
+    lar_ffn shared;            /* up.w NULL: none */
+    lar_linear shared_gate;    /* one row: the sigmoid of it scales the shared one; or NULL */
+} lar_moe;
+lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_param *route,
+                       lar_tensor *x);
 
 /* Rotary embedding as a file declares it. */
 typedef enum lar_rope_scaling { LAR_ROPE_NONE, LAR_ROPE_LINEAR, LAR_ROPE_YARN } lar_rope_scaling;
@@ -45,6 +60,7 @@ typedef struct lar_build {
     lar_tensor *ids, *pos, *cell, *slot, *table; /* I32: [T] x4, [max pages, slots] */
     lar_tensor *out_rows; /* I32 [n_out]: which of the T tokens reach the head */
     int n_tokens, n_out;
+    int ctx; /* tokens that a sequence may have: some models choose RoPE frequencies by it */
     lar_tensor *const *k, *const *v; /* per layer */
 } lar_build;
 

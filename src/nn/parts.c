@@ -36,18 +36,68 @@ lar_tensor *lar_nn_softcap(lar_graph *g, lar_tensor *x, float cap)
                : lar_node(g, LAR_OPDEF(softcap), (lar_tensor *[]){x}, 1, &(lar_softcap_param){cap});
 }
 
+lar_tensor *lar_nn_scale(lar_graph *g, lar_tensor *x, float f)
+{
+    return f == 1 ? x
+                  : lar_node(g, LAR_OPDEF(scale), (lar_tensor *[]){x}, 1, &(lar_scale_param){f});
+}
+
+/* act(first half) * second half, of what both gave at once. */
+static lar_tensor *gated(lar_graph *g, lar_tensor *gu, int64_t n, int act)
+{
+    const lar_glu_param p = {act};
+    return lar_node(g, LAR_OPDEF(glu),
+                    (lar_tensor *[]){lar_slice(g, gu, 0, n), lar_slice(g, gu, n, n)}, 2, &p);
+}
+
 lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x)
 {
     const lar_glu_param p = {act};
     lar_tensor *h;
     if (f->gate.w) {
-        const int64_t n = f->gate.w->dim[1];
-        lar_tensor *gu = lar_nn_linear(g, (const lar_linear *[]){&f->gate, &f->up}, 2, x);
-        h = lar_node(g, LAR_OPDEF(glu),
-                     (lar_tensor *[]){lar_slice(g, gu, 0, n), lar_slice(g, gu, n, n)}, 2, &p);
+        h = lar_nn_linear(g, (const lar_linear *[]){&f->gate, &f->up}, 2, x);
+        h = gated(g, h, f->gate.w->dim[1], act);
     } else {
-        lar_tensor *u = lar_nn_linear(g, (const lar_linear *[]){&f->up}, 1, x);
-        h = lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){u}, 1, &p);
+        h = lar_nn_linear(g, (const lar_linear *[]){&f->up}, 1, x);
+        h = f->fused ? gated(g, h, f->up.w->dim[1] / 2, act)
+                     : lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){h}, 1, &p);
     }
     return lar_nn_linear(g, (const lar_linear *[]){&f->down}, 1, h);
+}
+
+/* Products with the chosen experts' weights: x [k, T] or [k, n_used, T]. */
+static lar_tensor *experts(lar_graph *g, const lar_linear *const *l, int n, lar_tensor *ids,
+                           lar_tensor *x)
+{
+    lar_tensor *src[6] = {x, ids};
+    bool bias = false;
+    for (int i = 0; i < n; i++) {
+        src[2 + i] = l[i]->w;
+        src[2 + n + i] = l[i]->b;
+        bias = bias || l[i]->b;
+    }
+    return lar_node(g, LAR_OPDEF(experts), src, 2 + n + (bias ? n : 0), &(lar_matmul_param){n});
+}
+
+lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_param *route,
+                       lar_tensor *x)
+{
+    lar_tensor *scores = lar_nn_linear(g, (const lar_linear *[]){&m->router}, 1, x);
+    lar_tensor *ids = lar_node(g, LAR_OPDEF(route_ids), (lar_tensor *[]){scores, m->rank_bias},
+                               m->rank_bias ? 2 : 1, route);
+    lar_tensor *weights =
+        lar_node(g, LAR_OPDEF(route_weights), (lar_tensor *[]){scores, ids}, 2, route);
+    lar_tensor *h = experts(g, (const lar_linear *[]){&m->gate, &m->up}, 2, ids, x);
+    h = gated(g, h, m->gate.w->dim[1], act);
+    h = experts(g, (const lar_linear *[]){&m->down}, 1, ids, h);
+    h = lar_node(g, LAR_OPDEF(experts_sum), (lar_tensor *[]){h, weights}, 2, NULL);
+    if (!m->shared.up.w)
+        return h;
+    lar_tensor *s = lar_nn_ffn(g, &m->shared, act, x);
+    if (m->shared_gate.w) {
+        lar_tensor *y = lar_nn_linear(g, (const lar_linear *[]){&m->shared_gate}, 1, x);
+        y = lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){y}, 1, &(lar_glu_param){LAR_ACT_SIGMOID});
+        s = lar_node(g, LAR_OPDEF(row_scale), (lar_tensor *[]){s, y}, 2, NULL);
+    }
+    return lar_nn_add(g, h, s);
 }

@@ -41,7 +41,7 @@ static inline vf relu(vf x)
 
 static void cpu(const lar_tensor *t, const lar_work *w)
 {
-    static vf (*const acts[LAR_N_ACTS])(vf) = {silu, gelu_tanh, gelu_erf, relu};
+    static vf (*const acts[LAR_N_ACTS])(vf) = {silu, gelu_tanh, gelu_erf, relu, vf_sigmoid};
     vf (*const act)(vf) = acts[LAR_PARAM(lar_glu_param, t)->act];
     for (int64_t r = w->begin; r < w->end; r++) {
         const float *a = lar_row(t->src[0], r),
@@ -60,6 +60,7 @@ static const lar_case cases[] = {
     {.n_src = 2, .dim = {{64, 2, 1, 1}, {64, 2, 1, 1}}, .no_grad = {true, true}, .param = {1}},
     {.n_src = 1, .dim = {{19, 2, 1, 1}}, .no_grad = {true}, .param = {2}},
     {.n_src = 1, .dim = {{16, 2, 1, 1}}, .no_grad = {true}, .param = {3}},
+    {.n_src = 1, .dim = {{1, 3, 1, 1}}, .no_grad = {true}, .param = {4}},
 };
 
 LAR_OP(glu, .min_src = 1, .max_src = 2, .param_size = sizeof(lar_glu_param), .shape = shape,

@@ -38,7 +38,7 @@ typedef struct {
 typedef struct {
     float mul, add, pow;
 } lar_row_dot_param; /* s = (mul*dot + add)^pow, pow 1 or -0.5 */
-enum { LAR_ACT_SILU, LAR_ACT_GELU_TANH, LAR_ACT_GELU_ERF, LAR_ACT_RELU, LAR_N_ACTS };
+enum { LAR_ACT_SILU, LAR_ACT_GELU_TANH, LAR_ACT_GELU_ERF, LAR_ACT_RELU, LAR_ACT_SIGMOID, LAR_N_ACTS };
 typedef struct {
     int32_t act;
 } lar_glu_param; /* y = act(a) * b */
@@ -60,6 +60,13 @@ typedef struct {
     int32_t window;       /* keys p - window < j <= p are seen; 0: all */
     int32_t n_head_kv;
 } lar_attention_param;
+
+typedef struct {
+    int32_t n_used, n_group, n_group_used, group_top; /* ops/route.c */
+    int32_t sigmoid, norm;
+    float scale;
+} lar_route_param;
+enum { LAR_MAX_EXPERTS = 4096 };
 
 /* Keys and values lie in pages of LAR_PAGE cells; a page is also the chunk in which attention
  * combines them. Cache tensor: [head_dim, LAR_PAGE, n_head_kv, n_pages]. */

@@ -39,6 +39,21 @@ void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
     p += ALIGN64_(n / 16 * sizeof(float));
     a->s = (int16_t *)(void *)p;
 }
+
+lar_acts lar_acts_column(const lar_acts *a, int64_t c)
+{
+    lar_acts r = *a;
+    r.cols = (int)(a->cols - c);
+    if (a->q) {
+        r.q += c * a->k;
+        r.d += c * (a->k / 32);
+        r.sum += c * (a->k / 32);
+        r.s += c * (a->k / 16);
+    }
+    if (a->x)
+        r.x += (size_t)c * a->ldx;
+    return r;
+}
 #endif
 
 extern void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1);

@@ -36,6 +36,7 @@ typedef struct lar_acts {
 
 size_t lar_acts_bytes(int64_t k, int cols);
 void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols);
+lar_acts lar_acts_column(const lar_acts *a, int64_t c); /* column c and those after it */
 
 typedef struct lar_format {
     const lar_dtype *type;

@@ -9,7 +9,7 @@
 #define LAR_TENSOR_H
 #include "tensor/dtype.h"
 
-enum { LAR_MAX_SRC = 12, LAR_MAX_DIM = 4, LAR_PARAM_BYTES = 64, LAR_MAX_PHASES = 2 };
+enum { LAR_MAX_SRC = 12, LAR_MAX_DIM = 4, LAR_PARAM_BYTES = 64, LAR_MAX_PHASES = 3 };
 
 typedef struct lar_op lar_op;
 typedef struct lar_graph lar_graph;
