@@ -189,7 +189,10 @@ static lar_status whole(const lar_hf *h, const char *name, double min, double ma
                         lar_err *e)
 {
     double x;
-    LAR_TRY(lar_hf_number(h->text, name, &x, e));
+    const lar_status s = lar_hf_number(h->text, name, &x, e);
+    if (s == LAR_ENOTFOUND)
+        return lar_fail(e, LAR_EFORMAT, "config.json: %s is missing", name);
+    LAR_TRY(s);
     if (!(x >= min && x <= max) || x != (double)(int64_t)x)
         return lar_fail(e, LAR_EFORMAT, "config.json: %s is %g, want a whole number from %g to %g",
                         name, x, min, max);

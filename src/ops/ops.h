@@ -38,7 +38,14 @@ typedef struct {
 typedef struct {
     float mul, add, pow;
 } lar_row_dot_param; /* s = (mul*dot + add)^pow, pow 1 or -0.5 */
-enum { LAR_ACT_SILU, LAR_ACT_GELU_TANH, LAR_ACT_GELU_ERF, LAR_ACT_RELU, LAR_ACT_SIGMOID, LAR_N_ACTS };
+enum {
+    LAR_ACT_SILU,
+    LAR_ACT_GELU_TANH,
+    LAR_ACT_GELU_ERF,
+    LAR_ACT_RELU,
+    LAR_ACT_SIGMOID,
+    LAR_N_ACTS
+};
 typedef struct {
     int32_t act;
 } lar_glu_param; /* y = act(a) * b */

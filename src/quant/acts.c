@@ -47,7 +47,8 @@ lar_acts lar_acts_column(const lar_acts *a, int64_t c)
     if (a->q) {
         r.q += c * a->k;
         r.d += c * (a->k / 32);
-        r.sum += c * (a->k / 32);
+        r.sx += c * (a->k / 32);
+        r.sx16 += c * (a->k / 16);
         r.s += c * (a->k / 16);
     }
     if (a->x)

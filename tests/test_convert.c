@@ -1,0 +1,389 @@
+/*
+ * test_convert.c - Hugging Face folders to GGUF: of each architecture a small random checkpoint
+ * (tools/goldens/hf.py) is converted, opened, and gives transformers' logits and token ids; each
+ * option that its config.json can switch off moves the logits as far as transformers says. Then
+ * folders and safetensors headers that lie.
+ */
+#include "engine_test.h"
+#include "convert/convert.h"
+#include "convert/safetensors.h"
+#include "tasks/vocab.h"
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char dir[] = "tests/data/hf";
+static const char out_path[] = "build/test_convert.gguf", out_dir[] = "build/test_convert";
+
+static lar_status convert(const char *folder, const lar_dtype *type, lar_err *e)
+{
+    lar_convert_result r;
+    const lar_convert_options o = {.type = type};
+    return lar_convert_hf(folder, out_path, &o, &r, e);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    size_t n = 0;
+    void *p = read_file(from, &n);
+    FILE *f = fopen(to, "wb");
+    assert_non_null(p);
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    fclose(f);
+    free(p);
+}
+
+/* The folder's files in out_dir, where a test may change them. */
+static void copy_folder(const char *name)
+{
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json",
+                                        "tokenizer_config.json", "generation_config.json"};
+    char from[256], to[256];
+    mkdir("build", 0777);
+    mkdir(out_dir, 0777);
+    for (size_t i = 0; i < LAR_LEN(files); i++) {
+        snprintf(from, sizeof from, "%s/%s/%s", dir, name, files[i]);
+        snprintf(to, sizeof to, "%s/%s", out_dir, files[i]);
+        remove(to);
+        if (access(from, R_OK) == 0)
+            copy_file(from, to);
+    }
+}
+
+static void write_text(const char *file, const void *p, size_t n)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", out_dir, file);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    fclose(f);
+}
+
+/* Of the converted file's logits from the golden ones, in their standard deviations. */
+static double distance(const golden *g)
+{
+    rig r;
+    double d = 0;
+    rig_open(&r, out_path, &(rig_options){.threads = 2});
+    assert_int_equal(r.net->hp.n_vocab, g->n_vocab);
+    float *x = malloc((size_t)g->n * g->n_vocab * sizeof *x);
+    rig_eval(&r, rig_seq(&r), g->ids, g->n, 17, x);
+    for (size_t i = 0; i < (size_t)g->n * g->n_vocab; i++) {
+        const double a = (double)x[i] - (double)g->logits[i];
+        d = LAR_MAX(d, a < 0 ? -a : a);
+    }
+    free(x);
+    rig_close(&r);
+    return d / g->std;
+}
+
+static void check_texts(const golden *g)
+{
+    lar_gguf *f;
+    lar_vocab_file v;
+    lar_err e = {0};
+    json_t *pair;
+    size_t i;
+    assert_int_equal(lar_gguf_open(out_path, &f, &e), LAR_OK);
+    if (lar_vocab_open(f, &v, &e) != LAR_OK)
+        fail_msg("%s: %s", g->path, e.msg);
+    json_array_foreach(json_object_get(g->json, "texts"), i, pair)
+    {
+        const json_t *text = json_array_get(pair, 0), *want = json_array_get(pair, 1);
+        lar_ids ids = {0};
+        assert_int_equal(lar_tokenizer_encode(v.tok, json_string_value(text),
+                                              json_string_length(text), LAR_TOK_BOS, &ids, &e),
+                         LAR_OK);
+        if (ids.n != json_array_size(want))
+            fail_msg("%s: '%s': %zu tokens, want %zu", g->path, json_string_value(text), ids.n,
+                     json_array_size(want));
+        for (size_t k = 0; k < ids.n; k++)
+            assert_int_equal(ids.p[k], json_integer_value(json_array_get(want, k)));
+        lar_ids_free(&ids);
+    }
+    lar_vocab_free(&v);
+    lar_gguf_close(f);
+}
+
+static void check_option(const golden *g, const char *name, const json_t *option)
+{
+    const double want = json_number_value(json_object_get(option, "distance"));
+    char path[256];
+    const char *key;
+    json_t *v, *config;
+    lar_err e = {0};
+    copy_folder(name);
+    snprintf(path, sizeof path, "%s/config.json", out_dir);
+    config = json_load_file(path, 0, NULL);
+    json_object_foreach(json_object_get(option, "config"), key, v)
+    {
+        json_object_set(config, key, v);
+    }
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    if (convert(out_dir, NULL, &e) != LAR_OK)
+        fail_msg("%s: %s", name, e.msg);
+    const double d = distance(g);
+    if (d < want * 0.98 - 1e-3 || d > want * 1.02 + 1e-3)
+        fail_msg("%s, %s changed: distance %g, transformers' is %g", name,
+                 json_string_value(json_object_get(option, "name")), d, want);
+}
+
+static void test_model(void **state)
+{
+    const char *name = *state;
+    char folder[256];
+    golden g;
+    lar_err e = {0};
+    json_t *option;
+    size_t i;
+    snprintf(folder, sizeof folder, "%s/%s", dir, name);
+    golden_open(&g, folder, "golden");
+    mkdir("build", 0777);
+    if (convert(folder, NULL, &e) != LAR_OK)
+        fail_msg("%s: %s", name, e.msg);
+    const double d = distance(&g);
+    if (!(d <= 1e-4))
+        fail_msg("%s: logits differ by %g standard deviations", name, d);
+    check_texts(&g);
+    json_array_foreach(json_object_get(g.json, "options"), i, option)
+    {
+        check_option(&g, name, option);
+    }
+    golden_close(&g);
+}
+
+/* Half precision moves the logits a little, eight bits more, and neither much. */
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const lar_dtype *type;
+        double most;
+    } cases[] = {{LAR_DTYPE(f32), 1e-4}, {LAR_DTYPE(f16), 0.02}, {LAR_DTYPE(q8_0), 0.5}};
+    golden g;
+    lar_err e = {0};
+    golden_open(&g, "tests/data/hf/llama", "golden");
+    mkdir("build", 0777);
+    for (size_t i = 0; i < LAR_LEN(cases); i++) {
+        assert_int_equal(convert("tests/data/hf/llama", cases[i].type, &e), LAR_OK);
+        const double d = distance(&g);
+        if (!(d <= cases[i].most))
+            fail_msg("%s: %g", cases[i].type->name, d);
+    }
+    golden_close(&g);
+    assert_int_equal(convert("tests/data/hf/llama", LAR_DTYPE(iq1_s), &e), LAR_EUNSUPPORTED);
+}
+
+/* ---- bad folders ------------------------------------------------------------------------------
+ */
+
+static void refuse(const char *what, lar_status want, const char *words)
+{
+    lar_err e = {0};
+    remove(out_path);
+    const lar_status s = convert(out_dir, NULL, &e);
+    if (s != want)
+        fail_msg("%s: status %d, want %d (%s)", what, s, want, e.msg);
+    if (!strstr(e.msg, words))
+        fail_msg("%s: '%s' does not say '%s'", what, e.msg, words);
+    assert_int_equal(access(out_path, F_OK), -1); /* nothing is left behind */
+}
+
+static void set_config(const char *key, json_t *v)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/config.json", out_dir);
+    json_t *config = json_load_file(path, 0, NULL);
+    if (v)
+        json_object_set_new(config, key, v);
+    else
+        json_object_del(config, key);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+}
+
+static void test_bad_config(void **state)
+{
+    (void)state;
+    copy_folder("llama");
+    set_config("hidden_size", json_string("32"));
+    refuse("a text for a number", LAR_EFORMAT, "hidden_size");
+    copy_folder("llama");
+    set_config("num_hidden_layers", json_integer(-3));
+    refuse("a negative count", LAR_EFORMAT, "num_hidden_layers");
+    copy_folder("llama");
+    set_config("num_hidden_layers", json_real(2.5));
+    refuse("half a layer", LAR_EFORMAT, "num_hidden_layers");
+    copy_folder("llama");
+    set_config("num_hidden_layers", json_integer(1));
+    refuse("a layer too many", LAR_EFORMAT, "layer 1 of 1");
+    copy_folder("llama");
+    set_config("model_type", json_string("unheard-of"));
+    refuse("an unknown architecture", LAR_EUNSUPPORTED, "unheard-of");
+    copy_folder("llama");
+    set_config("vocab_size", NULL);
+    refuse("no vocabulary size", LAR_EFORMAT, "vocab_size");
+    copy_folder("llama");
+    set_config("num_attention_heads", json_integer(5));
+    refuse("heads that do not divide", LAR_EFORMAT, "heads");
+    copy_folder("llama");
+    write_text("config.json", "{\"a\": 1, \"a\": 2}", 16);
+    refuse("a key twice", LAR_EFORMAT, "config.json");
+    copy_folder("llama");
+    write_text("tokenizer.json", "[]", 2);
+    refuse("a tokenizer that is a list", LAR_EFORMAT, "tokenizer.json");
+    copy_folder("llama");
+    remove("build/test_convert/tokenizer.json");
+    refuse("no tokenizer", LAR_ENOTFOUND, "tokenizer");
+    remove("build/test_convert/config.json");
+    refuse("no config", LAR_ENOTFOUND, "config.json");
+}
+
+/* A NaN in a weight is found where it is. */
+static void test_nan(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    copy_folder("qwen2");
+    uint8_t *p = read_file("build/test_convert/model.safetensors", &n);
+    p[n - 1] = 0x7f, p[n - 2] = 0xff; /* the last BF16 */
+    write_text("model.safetensors", p, n);
+    free(p);
+    refuse("NaN", LAR_ENUMERIC, "nan");
+}
+
+static void test_shards(void **state)
+{
+    (void)state;
+    static const char index[] = "{\"weight_map\": {\"model.norm.weight\": \"model.safetensors\"}}";
+    static const char missing[] =
+        "{\"weight_map\": {\"model.norm.weight\": \"other.safetensors\"}}";
+    static const char upwards[] = "{\"weight_map\": {\"model.norm.weight\": \"../x.safetensors\"}}";
+    static const char wrong[] = "{\"weight_map\": {\"nothing.weight\": \"model.safetensors\"}}";
+    lar_err e = {0};
+    copy_folder("llama");
+    write_text("model.safetensors.index.json", index, sizeof index - 1);
+    if (convert(out_dir, NULL, &e) != LAR_OK)
+        fail_msg("%s", e.msg);
+    write_text("model.safetensors.index.json", missing, sizeof missing - 1);
+    refuse("a missing shard", LAR_ENOTFOUND, "other.safetensors");
+    write_text("model.safetensors.index.json", upwards, sizeof upwards - 1);
+    refuse("a path upwards", LAR_EFORMAT, "no file name");
+    write_text("model.safetensors.index.json", wrong, sizeof wrong - 1);
+    refuse("a tensor elsewhere", LAR_EFORMAT, "nothing.weight");
+    remove("build/test_convert/model.safetensors.index.json");
+}
+
+/* ---- safetensors ------------------------------------------------------------------------------
+ */
+
+static lar_status open_header(const char *json, size_t data, lar_err *e)
+{
+    const size_t len = strlen(json);
+    uint8_t *p = calloc(1, 8 + len + data);
+    lar_safetensors *s;
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)((uint64_t)len >> 8 * i);
+    memcpy(p + 8, json, len);
+    const lar_status st = lar_safetensors_open_bytes(p, 8 + len + data, &s, e);
+    if (st == LAR_OK)
+        lar_safetensors_close(s);
+    free(p);
+    return st;
+}
+
+static void test_lying_headers(void **state)
+{
+    (void)state;
+#define T(dtype, shape, at)                                                                        \
+    "\"t\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" at "}"
+    static const char *const bad[] = {
+        "[]",
+        "{\"t\":1}",
+        "{\"t\":{}}",
+        "{" T("F99", "[2]", "[0,8]") "}",
+        "{" T("F32", "[3]", "[0,8]") "}",
+        "{" T("F32", "[2]", "[0,9]") "}",
+        "{" T("F32", "[2]", "[8,0]") "}",
+        "{" T("F32", "[2]", "[60,68]") "}",
+        "{" T("F32", "[-2]", "[0,8]") "}",
+        "{" T("F32", "[0]", "[0,0]") "}",
+        "{" T("F32", "[4611686018427387904,4]", "[0,0]") "}",
+        "{" T("F32", "[9223372036854775807]", "[0,8]") "}",
+        "{" T("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]") "}",
+        "{" T("F32", "[2.0]", "[0,8]") "}",
+        "{" T("F32", "2", "[0,8]") "}",
+        "{" T("F32", "[2]", "[0]") "}",
+        "{" T("F32", "[2]", "[0,18446744073709551616]") "}",
+        "{" T("F32", "[2]", "[0,8]") "," T("F32", "[2]", "[8,16]") "}",
+        "{" T("F32", "[2]",
+              "[0,8]") ",\"u\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+        "{" T("F32", "[2]", "[0,8]"),
+    };
+    lar_err e;
+    assert_int_equal(
+        open_header("{\"__metadata__\":{\"format\":\"pt\"}," T("BF16", "[2,3]", "[0,12]") "}", 64,
+                    &e),
+        LAR_OK);
+    for (size_t i = 0; i < LAR_LEN(bad); i++) {
+        const lar_status s = open_header(bad[i], 64, &e);
+        if (s != LAR_EFORMAT || !e.msg[0])
+            fail_msg("%s: status %d", bad[i], s);
+    }
+#undef T
+}
+
+/* Every prefix of a real file is refused or whole. */
+static void test_truncated(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    lar_safetensors *s;
+    lar_err e;
+    uint8_t *p = read_file("tests/data/hf/olmo2/model.safetensors", &n);
+    assert_non_null(p);
+    for (size_t k = 0; k < n; k += k < 4096 ? 1 : 997) {
+        uint8_t *copy = malloc(k + 1); /* its end is where the sanitizer looks */
+        memcpy(copy, p, k);
+        assert_int_equal(lar_safetensors_open_bytes(copy, k, &s, &e), LAR_EFORMAT);
+        free(copy);
+    }
+    assert_int_equal(lar_safetensors_open_bytes(p, n, &s, &e), LAR_OK);
+    assert_non_null(lar_safetensors_find(s, "model.norm.weight"));
+    assert_null(lar_safetensors_find(s, "model.norm"));
+    lar_safetensors_close(s);
+    free(p);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
+}
+
+int main(void)
+{
+    enum { FIXED = 6, MOST = 64 };
+    struct CMUnitTest tests[MOST] = {
+        cmocka_unit_test(test_types),         cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_nan),           cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_lying_headers), cmocka_unit_test(test_truncated),
+    };
+    size_t n = FIXED;
+    DIR *d = opendir(dir);
+    for (struct dirent *f; d && (f = readdir(d)) && n < MOST;)
+        if (f->d_name[0] != '.') {
+            char *name = strdup(f->d_name);
+            tests[n++] =
+                (struct CMUnitTest){.name = name, .test_func = test_model, .initial_state = name};
+        }
+    if (d)
+        closedir(d);
+    qsort(tests + FIXED, n - FIXED, sizeof *tests, by_name);
+    const int failed = _cmocka_run_group_tests("convert", tests, n, NULL, NULL);
+    for (size_t i = FIXED; i < n; i++)
+        free(tests[i].initial_state);
+    return failed;
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Writes tests/data/hf: small random Hugging Face folders with the logits that transformers gives.
+
+Per entry of MODELS a folder NAME with config.json, model.safetensors (BF16), tokenizer files and
+golden.json: {"ids", "n_vocab", "std", "logits_file", "texts": [[text, [ids]], ...], "options":
+[{"name", "config": {path: value}, "distance"}, ...]}. An option is a change of config.json that switches
+one feature off (or to another value), with how far transformers' logits move then. Weights are what the
+file holds, computed with in F32. Usage: hf.py [OUT_FOLDER [NAME...]].
+"""
+import copy
+import json
+import pathlib
+import sys
+import tempfile
+
+sys.path.pop(0)  # this folder has a tokenizers.py of its own
+
+import numpy as np
+import tokenizers
+import torch
+import transformers as T
+from tokenizers import Regex, decoders, models, pre_tokenizers, processors, trainers
+
+VOCAB, N_TOKENS = 300, 40
+BASE = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, vocab_size=VOCAB, max_position_embeddings=128, rms_norm_eps=1e-3)
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+ODD = r"[A-Z][a-z]+|\p{N}{2}| ?[^\s\p{N}]+|\s+"
+CORPUS = ["the quick brown fox jumps over the lazy dog and then the other dogs",
+          "of in and to that is it was for on are as with his they at be this from"]
+TEXTS = ["Hello, world!", " the quick 1234 brown\n\nfoxes' tails", "déjà vu 日本語 😀\t.", "I'll be there at 10:45"]
+
+
+def byte_level(split):
+    tk = tokenizers.Tokenizer(models.BPE())
+    bl = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split is None)
+    tk.pre_tokenizer = bl if split is None else pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(split), "isolated"), bl])
+    tk.decoder = decoders.ByteLevel()
+    tk.train_from_iterator(CORPUS, trainers.BpeTrainer(
+        vocab_size=VOCAB - 4, special_tokens=["<|bos|>", "<|eos|>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tk.post_processor = processors.TemplateProcessing(single="<|bos|> $A", special_tokens=[("<|bos|>", 0)])
+    return T.PreTrainedTokenizerFast(tokenizer_object=tk, bos_token="<|bos|>", eos_token="<|eos|>")
+
+
+def spec(cls, config, split=None, options=(), **kw):
+    return dict(cls=cls, config=config, split=split, options=options, extra=kw)
+
+
+def cfg(cls, **kw):
+    return lambda: cls(**{**BASE, **kw})
+
+
+LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=64)
+MODELS = {
+    "llama": spec(T.LlamaForCausalLM, cfg(T.LlamaConfig), options=[("gqa's norm eps", {"rms_norm_eps": 0.5})]),
+    "llama3": spec(T.LlamaForCausalLM, cfg(T.LlamaConfig, rope_parameters=LLAMA3, tie_word_embeddings=True), ODD,
+                   [("rope scaling", {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}})]),
+    "mistral": spec(T.MistralForCausalLM, cfg(T.MistralConfig, sliding_window=None, head_dim=16), QWEN2),
+    "mixtral": spec(T.MixtralForCausalLM,
+                    cfg(T.MixtralConfig, num_local_experts=4, num_experts_per_tok=2, sliding_window=None), None,
+                    [("second expert", {"num_experts_per_tok": 1})]),
+    "qwen2": spec(T.Qwen2ForCausalLM, cfg(T.Qwen2Config), QWEN2),
+    "qwen3": spec(T.Qwen3ForCausalLM, cfg(T.Qwen3Config, head_dim=16), QWEN2),
+    "qwen2moe": spec(T.Qwen2MoeForCausalLM,
+                     cfg(T.Qwen2MoeConfig, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24,
+                         shared_expert_intermediate_size=40), QWEN2,
+                     [("second expert", {"num_experts_per_tok": 1})]),
+    "qwen3moe": spec(T.Qwen3MoeForCausalLM,
+                     cfg(T.Qwen3MoeConfig, head_dim=16, num_experts=6, num_experts_per_tok=3,
+                         moe_intermediate_size=24, norm_topk_prob=True), QWEN2,
+                     [("other experts", {"num_experts_per_tok": 1})]),
+    "phi3": spec(T.Phi3ForCausalLM, cfg(T.Phi3Config, pad_token_id=1)),
+    "gemma2": spec(T.Gemma2ForCausalLM,
+                   cfg(T.Gemma2Config, head_dim=16, sliding_window=8, query_pre_attn_scalar=16,
+                       attn_logit_softcapping=3.0, final_logit_softcapping=4.0), None,
+                   [("window", {"sliding_window": 64}), ("soft cap of scores", {"attn_logit_softcapping": None}),
+                    ("soft cap of logits", {"final_logit_softcapping": None})]),
+    "gemma3": spec(T.Gemma3ForCausalLM,
+                   cfg(T.Gemma3TextConfig, num_hidden_layers=7, hidden_size=24, head_dim=8, sliding_window=8,
+                       query_pre_attn_scalar=8), None, [("window", {"sliding_window": 64})]),
+    "olmo2": spec(T.Olmo2ForCausalLM, cfg(T.Olmo2Config)),
+    "granite": spec(T.GraniteForCausalLM,
+                    cfg(T.GraniteConfig, embedding_multiplier=3.0, residual_multiplier=0.5,
+                        attention_multiplier=0.3, logits_scaling=2.0), None,
+                    [("embedding scale", {"embedding_multiplier": 1.0}),
+                     ("residual scale", {"residual_multiplier": 1.0}),
+                     ("score scale", {"attention_multiplier": 0.1}), ("logit scale", {"logits_scaling": 1.0})]),
+    "smollm3": spec(T.SmolLM3ForCausalLM, cfg(T.SmolLM3Config, num_hidden_layers=5, pad_token_id=1)),
+}
+
+
+def randomize(model, name):
+    gen = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            r = torch.randn(p.shape, generator=gen)
+            norm = n.endswith("norm.weight") or "layernorm" in n
+            one = 1.0 if norm and not name.startswith("gemma") else 0.0
+            p.copy_(one + 0.2 * r if p.dim() == 1 else 0.3 * r)
+
+
+def logits_of(model, ids):
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0].float().numpy()
+
+
+def patch(config, changes):
+    """The changes as lar's test makes them: on the JSON, top level."""
+    for k, v in changes.items():
+        config[k] = v
+    return config
+
+
+def make(out, name, m):
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(1)
+    model = m["cls"](m["config"]())
+    randomize(model, name)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tk = byte_level(m["split"])
+    tk.save_pretrained(folder)
+    ids = [0] + np.random.default_rng(5).integers(2, VOCAB - 8, N_TOKENS - 1).tolist()
+    truth = logits_of(m["cls"].from_pretrained(folder, dtype=torch.float32).eval(), ids)
+    std = float(truth.std())
+    options = []
+    for label, change in m["options"]:
+        with tempfile.TemporaryDirectory() as tmp:
+            for f in folder.iterdir():
+                (pathlib.Path(tmp) / f.name).write_bytes(f.read_bytes())
+            c = patch(json.loads((folder / "config.json").read_text()), copy.deepcopy(change))
+            (pathlib.Path(tmp) / "config.json").write_text(json.dumps(c))
+            other = logits_of(m["cls"].from_pretrained(tmp, dtype=torch.float32).eval(), ids)
+        distance = float(np.abs(other - truth).max() / std)
+        assert distance > 1e-2, (name, label, distance)
+        options.append(dict(name=label, config=change, distance=distance))
+    truth.astype("<f4").tofile(folder / "golden.logits")
+    texts = [[t, tk(t)["input_ids"]] for t in TEXTS]
+    made = dict(transformers=T.__version__, torch=torch.__version__, tokenizers=tokenizers.__version__)
+    (folder / "golden.json").write_text(json.dumps(
+        dict(file="model.safetensors", logits_file="golden.logits", n_vocab=VOCAB, ids=ids, std=std, texts=texts,
+             options=options, made_by=made), indent=1, ensure_ascii=False) + "\n")
+    print(f"{name}: std {std:.3f}", *[f"{o['name']} {o['distance']:.3f}" for o in options], sep=", ")
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/data/hf"
+    for name in sys.argv[2:] or MODELS:
+        make(out, name, MODELS[name])
+
+
+if __name__ == "__main__":
+    main()
