@@ -11,6 +11,10 @@
 #include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(_WIN32)
+#include <direct.h>
+#define mkdir(path, mode) _mkdir(path)
+#endif
 
 static const char dir[] = "tests/data/hf";
 static const char out_path[] = "build/test_convert.gguf", out_dir[] = "build/test_convert";
