@@ -446,26 +446,28 @@ static void test_draft_info(void **state)
     lar_session_free(s);
 }
 
-/* A copy of a model in which the 32-bit value at `offset` bytes behind the text `key` is another.
- */
-static lar_model *changed(const char *path, const char *key, size_t offset, uint32_t value,
+/* A copy of a model in which `times` 32-bit values, `at` bytes after where `key` begins, are
+ * another. */
+static lar_model *changed(const char *path, const void *key, size_t k, size_t at, uint32_t value,
                           int times)
 {
     struct stat st;
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
     assert_int_equal(stat(path, &st), 0);
-    const size_t n = (size_t)st.st_size, k = strlen(key);
+    const size_t n = (size_t)st.st_size;
     char *p = malloc(n), *name = temp_path("spec");
-    size_t at = 0;
+    size_t from = 0;
     assert_int_equal(fread(p, 1, n, f), n);
     fclose(f);
-    while (at + k < n && memcmp(p + at, key, k) != 0)
-        at++;
-    assert_true(at + k + offset + 4 * (size_t)times <= n);
+    while (from + k < n && memcmp(p + from, key, k) != 0)
+        from++;
+    assert_true(from + k <= n && from + at + 4 * (size_t)times <= n);
+    assert_memory_equal(p + from, key, k);
     for (int i = 0; i < times; i++)
-        memcpy(p + at + k + offset + 4 * (size_t)i, &value, 4);
+        memcpy(p + from + at + 4 * (size_t)i, &value, 4);
     f = fopen(name, "wb");
+    assert_non_null(f);
     assert_int_equal(fwrite(p, 1, n, f), n);
     fclose(f);
     lar_model *m = test_model_open(rt, name);
@@ -475,12 +477,24 @@ static lar_model *changed(const char *path, const char *key, size_t offset, uint
     return m;
 }
 
+/* The same, for `times` numbers of an F32 tensor from its `first` on. */
+static lar_model *changed_tensor(const lar_model *m, const char *path, const char *tensor,
+                                 size_t first, float value, int times)
+{
+    const lar_gguf_tensor *t = lar_gguf_find_tensor(m->gguf, tensor);
+    uint32_t bits;
+    assert_non_null(t);
+    assert_true(t->bytes == (size_t)(t->dim[0] * t->dim[1]) * 4);
+    memcpy(&bits, &value, 4);
+    return changed(path, t->data + first * 4, 64, 0, bits, times);
+}
+
 /* The draft model's context ends before the answer does. */
 static void test_small_draft_context(void **state)
 {
     (void)state;
     tally t = {0};
-    lar_model *d = changed(tiny_path, "llama.context_length", 4, 30, 1);
+    lar_model *d = changed(tiny_path, "llama.context_length", 20, 24, 30, 1);
     lar_session *s = open_rig(&(rig){.m = tiny, .draft = d, .ctx = 128});
     assert_int_equal(lar_engine_ctx(lar_spec_engine(s->spec)), 30);
     lar_session_free(s);
@@ -490,6 +504,53 @@ static void test_small_draft_context(void **state)
     assert_in_range(t.drafted, 20, 60); /* in two turns */
     compare_many(&(rig){.m = tiny, .draft = d}, 4001, 30, &t);
     lar_model_free(d);
+}
+
+/* A drafter or a guess that is no good changes nothing: fields and a way to speculate, of which a
+ * note is expected, or NULL. */
+static int unharmed(lar_model *m, lar_model *draft, const char *fields, const char *note)
+{
+    char with[300], without[300];
+    lar_session *x = open_rig(&(rig){.m = m, .draft = draft, .ctx = 128}),
+                *y = open_rig(&(rig){.m = m, .ctx = 128});
+    snprintf(with, sizeof with, "%s,%s}", fields, hows[3]);
+    snprintf(without, sizeof without, "%s,\"speculate\":\"off\"}", fields);
+    said a = ask(x, "generate", with), b = ask(y, "generate", without);
+    const int drafted = spec_figure(&a, "draft", "drafted");
+    same_tokens(&a, &b);
+    assert_true(note ? strstr(buf_text(&a.notice), note) != NULL : !a.notice.n);
+    said_free(&a), said_free(&b);
+    lar_session_free(x), lar_session_free(y);
+    return drafted;
+}
+
+static void test_damaged_draft(void **state)
+{
+    (void)state;
+    lar_model *bad = changed_tensor(mix, mix_path, "output_norm.weight", 0, NAN, 1);
+    assert_int_equal(unharmed(tiny, bad,
+                              "{\"prompt\":\"once\",\"raw\":true,\"ignore_eos\":true,"
+                              "\"max_tokens\":20,\"seed\":3",
+                              "guessing ended early: "),
+                     0);
+    lar_model_free(bad);
+}
+
+/* A guess that the model cannot evaluate: without it, nobody would ever have noticed. Token 77 is
+ * damaged in the model, which never says it; the draft model hardly says anything else. */
+static void test_poisoned_guess(void **state)
+{
+    (void)state;
+    static const char path[] = "tests/data/models/qwen2_untied_scale_linear.gguf";
+    lar_model *m = test_model_open(rt, path);
+    const size_t width = m->net->hp.n_embd;
+    lar_model *target = changed_tensor(m, path, "token_embd.weight", 77 * width, NAN, (int)width);
+    lar_model *draft = changed_tensor(m, path, "output.weight", 77 * width, 1e4f, (int)width / 2);
+    static const char fields[] = "{\"prompt\":\"once\",\"raw\":true,\"ignore_eos\":true,"
+                                 "\"logit_bias\":{\"77\":-100},\"max_tokens\":30,\"temp\":0";
+    assert_true(unharmed(m, draft, fields, NULL) > 20);
+    assert_int_equal(unharmed(target, draft, fields, NULL), 0);
+    lar_model_free(m), lar_model_free(target), lar_model_free(draft);
 }
 
 static void test_cancel(void **state)
@@ -525,6 +586,8 @@ int main(void)
         cmocka_unit_test(test_wrong_draft),
         cmocka_unit_test(test_draft_info),
         cmocka_unit_test(test_small_draft_context),
+        cmocka_unit_test(test_damaged_draft),
+        cmocka_unit_test(test_poisoned_guess),
         cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests_name("spec", tests, set_up, tear_down);

@@ -37,9 +37,10 @@ struct lar_spec {
     drafter d[DRAFTERS];
     int n;
     lar_spec_options o;
-    double one;            /* seconds of a single-token step; 0: not known */
-    int ones;              /* how many were measured */
-    double width[LENGTHS]; /* a step with length[i] drafted tokens, in single steps; 0: not known */
+    double one; /* seconds of a single-token step; 0: not known */
+    int ones;   /* how many were measured */
+    /* A step with k drafted tokens takes 1 + wider + slope (k - 1) single steps. */
+    double wider, slope;
     double spare;
     struct {
         drafter *by; /* NULL: none under way */
@@ -55,6 +56,8 @@ lar_status lar_spec_new(lar_spec **out, lar_err *e)
     lar_spec *s = lar_alloc(sizeof *s);
     if (!s)
         return lar_fail(e, LAR_ENOMEM, "speculation: out of memory");
+    s->wider = WIDER;
+    s->slope = SLOPE;
     lar_status st = lar__ngram_new(&state, e);
     if (st == LAR_OK)
         st = lar_spec_add(s, &lar__drafter_ngram, state, e);
@@ -144,22 +147,19 @@ static double learn(double old, double seen, double most)
     return LAR_MAX(old * (1 - most), LAR_MIN(old * (1 + most), (old * 3 + seen) / 4));
 }
 
-/* A step with k drafted tokens, in single steps: as measured, on a line between two that were, or
- * further along a slope: a step of two is dear, those behind it add little. */
+/* A step with k drafted tokens, in single steps. */
 static double cost_of(const lar_spec *s, int k)
 {
-    int at = 0;
-    double cost = 1;
-    for (int i = 0; i < LENGTHS; i++) {
-        const double w = s->width[i];
-        if (w <= 0)
-            continue;
-        if (length[i] >= k)
-            return cost + (w - cost) * (k - at) / (length[i] - at);
-        at = length[i];
-        cost = w;
-    }
-    return at ? cost + LAR_MAX(0.02, (cost - 1) / at / 4) * (k - at) : 1 + WIDER + SLOPE * (k - 1);
+    return 1 + s->wider + s->slope * (k - 1);
+}
+
+/* Move the line towards a step that was measured (least mean squares, normalised). */
+static void learn_cost(lar_spec *s, int k, double seen)
+{
+    const double now = cost_of(s, k), u = (k - 1) / 8.0;
+    const double miss = LAR_MAX(-0.4 * now, LAR_MIN(0.4 * now, seen - now)) * 0.5 / (1 + u * u);
+    s->wider = LAR_MAX(0.0, s->wider + miss);
+    s->slope = LAR_MAX(0.01, s->slope + miss * u / 8);
 }
 
 void lar_spec_step(lar_spec *s, int n, double seconds)
@@ -179,9 +179,8 @@ void lar_spec_step(lar_spec *s, int n, double seconds)
     by->fig.drafts++;
     by->fig.drafted += n;
     const double w = s->one > 0 ? seconds / s->one : 1;
-    for (int i = 0; i < LENGTHS && s->one > 0; i++)
-        if (length[i] == n)
-            s->width[i] = s->width[i] > 0 ? learn(s->width[i], w, 0.3) : LAR_MIN(w, 2.0 + n);
+    if (s->one > 0)
+        learn_cost(s, n, w);
     s->now.cost += w;
 }
 

@@ -76,4 +76,4 @@ const lar_drafter_def lar__drafter_ngram = {.name = "ngram",
                                             .look = look,
                                             .draft = draft,
                                             .free = lar_free,
-                                            .expect = {0.3, 0.45, 0.6, 0.75, 0.85}};
+                                            .expect = {0.35, 0.6, 0.65, 0.85, 0.95}};

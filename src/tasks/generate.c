@@ -638,6 +638,8 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     s->t_end = lar_clock();
     settle(t, false);
     LAR_TRY(lar_answer_end(&s->answer, t, e));
+    if (s->spec && lar_spec_fault(s->spec))
+        LAR_TRY(lar_task_notice(t, e, "guessing ended early: %s", lar_spec_fault(s->spec)));
     *done = true;
     return deliver_result(t, e);
 }
