@@ -175,6 +175,13 @@ static lar_status run(lar_task *t, lar_err *e)
     return s;
 }
 
+static void watch(lar_session *s, const atomic_int *cancel)
+{
+    lar_engine_watch(s->engine, cancel);
+    if (s->draft)
+        lar_engine_watch(lar_spec_engine(s->spec), cancel);
+}
+
 lar_status lar_request_run(lar_request *r, lar_event_fn *fn, void *user, lar_err *e)
 {
     LAR_TRY(may_change(r, e));
@@ -196,10 +203,10 @@ lar_status lar_request_run(lar_request *r, lar_event_fn *fn, void *user, lar_err
     r->user = user;
     r->fp = lar_fp_enter();
     if (t.session)
-        lar_engine_watch(t.session->engine, &r->cancel);
+        watch(t.session, &r->cancel);
     lar_status s = run(&t, e);
     if (t.session)
-        lar_engine_watch(t.session->engine, NULL);
+        watch(t.session, NULL);
     lar_fp_leave(r->fp);
     r->running = false;
     atomic_store(&r->cancel, 0);

@@ -77,7 +77,7 @@ lar_status lar_spec_add(lar_spec *s, const lar_drafter_def *def, void *state, la
 lar_status lar_spec_add_model(lar_spec *s, lar_net *net, const lar_cpu_variant *variant,
                               lar_pool *pool, const lar_engine_options *opts, int n_vocab,
                               lar_err *e);
-const lar_engine *lar_spec_engine(const lar_spec *s); /* of the draft model; NULL: none */
+lar_engine *lar_spec_engine(const lar_spec *s); /* of the draft model; NULL: none */
 
 /* An answer begins; its figures are zero. LAR_ENOTFOUND when `only` is not there, no other error.
  */

@@ -129,7 +129,7 @@ lar_status lar_spec_add_model(lar_spec *s, lar_net *net, const lar_cpu_variant *
     return lar_spec_add(s, &def, m, e);
 }
 
-const lar_engine *lar_spec_engine(const lar_spec *s)
+lar_engine *lar_spec_engine(const lar_spec *s)
 {
     const model *m = lar__spec_state(s, &def);
     return m ? m->engine : NULL;
