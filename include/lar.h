@@ -101,8 +101,8 @@ LAR_API lar_status lar_runtime_new(const lar_runtime_options *opts, lar_runtime 
 LAR_API void lar_runtime_free(lar_runtime *rt);
 
 /* JSON: version, numerics version, cpu (name, features), variants, variant chosen, threads, memory,
- * devices. With `measure` non-zero it also measures memory bandwidth (a tenth of a second or so).
- */
+ * devices. With `measure` non-zero it also measures what all threads together reach at best: bytes
+ * read from memory and multiply-adds, in G per second (half a second or so). */
 LAR_API char *lar_runtime_info(lar_runtime *rt, int measure);
 
 /* ---- model: a GGUF file, mapped and used in place ----------------------------------------- */

@@ -22,9 +22,6 @@ static inline bool lar__unref(atomic_int *refs)
     return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
 }
 
-/* Bytes per second that all threads together read from memory; 0 when there is too little of it. */
-double lar__bandwidth(lar_pool *pool);
-
 /* The whole JSON value as text, or NULL; v is stolen. */
 char *lar__json_take(json_t *v, bool bad);
 

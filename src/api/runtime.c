@@ -2,6 +2,7 @@
  * of ops. */
 #include "api/api.h"
 #include "ops/variants.h"
+#include "tasks/machine.h"
 #include <string.h>
 
 enum { MAX_THREADS = 1024 };
@@ -106,8 +107,18 @@ char *lar_runtime_info(lar_runtime *rt, int measure)
     lar_json_put(o, "variant", json_string(rt->variant->name), &bad);
     lar_json_put(o, "threads", json_integer(lar_pool_threads(rt->pool)), &bad);
     lar_json_put(o, "memory", memory, &bad);
-    if (measure)
-        lar_json_put(o, "bandwidth_gb_s", json_real(lar__bandwidth(rt->pool) / 1e9), &bad);
+    if (measure) {
+        const struct {
+            const char *name;
+            double speed;
+        } list[] = {
+            {"bandwidth_gb_s", lar_machine_read_speed(rt->pool, rt->variant)},
+            {"peak_gmac_s", lar_machine_peak(rt->pool, rt->variant, true)},
+            {"peak_float_gmac_s", lar_machine_peak(rt->pool, rt->variant, false)},
+        };
+        for (size_t i = 0; i < LAR_LEN(list); i++)
+            lar_json_put(o, list[i].name, json_real(list[i].speed * 1e-9), &bad);
+    }
     lar_json_put(o, "devices", device(rt, &f, &bad), &bad);
     return lar__json_take(o, bad);
 }

@@ -17,9 +17,8 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
         return lar_fail(e, LAR_EARG, "batch: got %d, want 0 (%d) to %d", o->batch, BATCH_DEFAULT,
                         BATCH_MAX);
     const char *kv = o->kv_type ? o->kv_type : "f16";
-    out->kv_type = lar_dtype_by_name(kv);
-    if (!out->kv_type || (out->kv_type != LAR_DTYPE(f32) && out->kv_type != LAR_DTYPE(f16) &&
-                          out->kv_type != LAR_DTYPE(q8_0)))
+    out->kv_type = lar_engine_kv_by_name(kv);
+    if (!out->kv_type)
         return lar_fail(e, LAR_EARG, "kv_type: got \"%.40s\", want f32, f16 or q8_0", kv);
     out->ctx = o->ctx ? o->ctx : CTX_DEFAULT;
     if (trained > 0)

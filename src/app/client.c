@@ -46,7 +46,9 @@ static void on_log(lar_log_level level, const char *line, void *user)
 static lar_status open_runtime(cli_args *a, cli_client *c, lar_err *e)
 {
     lar_runtime_options o = {.size = sizeof o};
-    o.threads = cli_get_int(a, "threads");
+    const cli_flag *threads = cli_flag_find(a, "threads");
+    if (threads && !threads->is_field) /* else a list that the task takes */
+        o.threads = cli_get_int(a, "threads");
     o.cpu = cli_get(a, "cpu");
     o.log = on_log;
     o.log_user = &a->ui;

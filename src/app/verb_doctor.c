@@ -82,6 +82,9 @@ static void print(const cli_args *a, const json_t *j)
     double gb = cli_num(j, "bandwidth_gb_s", 0);
     snprintf(text, sizeof text, "%.1f GB/s read, measured", gb);
     line(a, "bandwidth", gb > 0 ? text : NULL);
+    snprintf(text, sizeof text, "%.0f GMAC/s of whole numbers, %.0f of floats, measured",
+             cli_num(j, "peak_gmac_s", 0), cli_num(j, "peak_float_gmac_s", 0));
+    line(a, "peak", text);
     line(a, "GPU", no_gpu);
     line(a, "models", cli_str(j, "model_directory", "no folder: HOME is not set"));
     join(cli_at(j, "models"), NULL, "", &b);

@@ -1,4 +1,4 @@
-/* verb_text.c - lar tokenize, template, logits, bench: one request, its result printed. */
+/* verb_text.c - lar tokenize, template, logits: one request, its result printed. */
 #include "app/app.h"
 #include <string.h>
 
@@ -172,7 +172,7 @@ const cli_verb cli_verb_template = {
             "  echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | lar template -m "
             "model.gguf"};
 
-/* ---- logits and bench
+/* ---- logits
  * ------------------------------------------------------------------------------------ */
 
 static int run_logits(cli_args *a)
@@ -218,28 +218,3 @@ const cli_verb cli_verb_logits = {
     .run = run_logits,
     .more = "Without a prompt or --ids the prompt is read from standard input, without the line "
             "end at its end."};
-
-static int run_bench(cli_args *a)
-{
-    cli_client c = {0};
-    lar_request *r = NULL;
-    lar_err e = {0};
-    json_t *result = NULL;
-    lar_status s = prepare(a, &c, CLI_NEED_SESSION, the_model(a), &r, &e);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s == LAR_OK && cli_is_on(a, "json"))
-        cli_print_json(&a->ui, result);
-    else if (s == LAR_OK)
-        cli_print_rows(&a->ui, json_object_get(result, "rows"));
-    json_decref(result);
-    return finish(a, &c, r, s, &e, CLI_OK);
-}
-
-const cli_verb cli_verb_bench = {.name = "bench",
-                                 .task = "bench",
-                                 .usage = "lar bench [MODEL] [FLAGS]",
-                                 .help = "measure how fast a model reads and writes",
-                                 .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
-                                 .words = 1,
-                                 .run = run_bench};

@@ -125,6 +125,12 @@ const lar_dtype *lar_engine_kv_type(const lar_engine *en)
     return en->opts.kv_type;
 }
 
+const lar_dtype *lar_engine_kv_by_name(const char *name)
+{
+    const lar_dtype *t = lar_dtype_by_name(name);
+    return t == LAR_DTYPE(f32) || t == LAR_DTYPE(f16) || t == LAR_DTYPE(q8_0) ? t : NULL;
+}
+
 static lar_tensor *ints(lar_graph *g, int64_t n, int64_t rows)
 {
     const int64_t dim[LAR_MAX_DIM] = {n, rows, 1, 1};

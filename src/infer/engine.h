@@ -39,6 +39,8 @@ int lar_engine_batch(const lar_engine *en);
 size_t lar_engine_kv_bytes(const lar_engine *en);
 size_t lar_engine_work_bytes(const lar_engine *en);
 const lar_dtype *lar_engine_kv_type(const lar_engine *en);
+/* How keys and values may be stored: f32, f16, q8_0; NULL for any other name. */
+const lar_dtype *lar_engine_kv_by_name(const char *name);
 
 /* A sequence: the tokens whose keys and values are held. */
 lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e);

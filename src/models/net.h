@@ -62,6 +62,16 @@ int lar_net_n_caches(const lar_net *n);
 void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
                      int64_t v[LAR_MAX_DIM]);
 
+/* What a step of n_tokens, of which n_out get logits, cannot do without: every weight once, a row
+ * of the embeddings for each token, and the products with weights (attention's own are not
+ * counted). */
+typedef struct lar_net_cost {
+    uint64_t weight_bytes, integer_macs, float_macs;
+} lar_net_cost;
+void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *out);
+/* Bytes of keys and values that n_tokens after `held` ones write and, once, read. */
+uint64_t lar_net_kv_touched(const lar_net *n, const lar_dtype *type, int held, int n_tokens);
+
 /* Shared by the loader's files. */
 lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp,
                              lar_err *e);

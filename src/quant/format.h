@@ -55,6 +55,12 @@ typedef struct lar_kernels {
     /* Quantize columns [c0, c1): d = amax/127, q = round to nearest even of x * (1/d) (d = 0: all
      * 0). */
     void (*acts_quantize)(lar_acts *a, int c0, int c1);
+    /* For measuring: `rounds` times a few products of whole numbers (else of floats) over registers
+     * and a little L1; gives how many multiply-adds that were. *sum takes what has to be used. */
+    uint64_t (*peak)(bool integer, int64_t rounds, uint64_t *sum);
+    /* Reads n bytes, a multiple of 4,096, from `streams` places at once; the sum is for use, too.
+     */
+    uint64_t (*read)(const uint8_t *p, size_t n, int streams);
 } lar_kernels;
 
 #endif

@@ -7,6 +7,8 @@
 #undef FORMAT
 
 extern void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1);
+extern uint64_t LAR_VSYM(lar_peak)(bool integer, int64_t rounds, uint64_t *sum);
+extern uint64_t LAR_VSYM(lar_read)(const uint8_t *p, size_t n, int streams);
 
 #define NAME_(v) #v
 #define NAME(v) NAME_(v)
@@ -20,4 +22,6 @@ const lar_kernels LAR_VSYM(lar_kernels) = {
 #undef FORMAT
         },
     .acts_quantize = LAR_VSYM(lar_acts_quantize),
+    .peak = LAR_VSYM(lar_peak),
+    .read = LAR_VSYM(lar_read),
 };

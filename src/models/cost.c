@@ -1,0 +1,69 @@
+/* cost.c - what a step must touch at least: bytes of weights and of caches, and products. The floor
+ * that measured speeds are compared with, not what a kernel happens to do. Depends on net.h. */
+#include "models/net.h"
+
+typedef struct sums {
+    uint64_t bytes, macs[2]; /* [0] of float formats, [1] of integer ones */
+} sums;
+
+static void add_plain(sums *s, const lar_tensor *t)
+{
+    s->bytes += t ? lar_row_bytes(t->type, t->dim[0]) : 0;
+}
+
+static void add_linear(sums *s, const lar_linear *l)
+{
+    const lar_dtype *t = l->w->type;
+    const bool is_float =
+        t == LAR_DTYPE(f32) || t == LAR_DTYPE(f16) || t == LAR_DTYPE(bf16) || t == LAR_DTYPE(f64);
+    s->bytes += lar_row_bytes(t, l->w->dim[0]) * (uint64_t)l->w->dim[1];
+    s->macs[!is_float] += (uint64_t)l->w->dim[0] * (uint64_t)l->w->dim[1];
+    add_plain(s, l->b);
+}
+
+/* What all tokens of a step go through in a layer, and what follows attention, which in the last
+ * layer only those with logits do. */
+static void add_layer(sums *before, sums *after, const lar_decoder_layer *y)
+{
+    const lar_tensor *norms[] = {y->attn_norm, y->q_norm, y->k_norm};
+    const lar_tensor *later[] = {y->attn_post_norm, y->ffn_norm, y->ffn_post_norm};
+    const lar_linear *qkv[] = {&y->q, &y->k, &y->v};
+    const lar_linear *rest[] = {&y->o, &y->ffn.gate, &y->ffn.up, &y->ffn.down};
+    for (size_t i = 0; i < LAR_LEN(norms); i++)
+        add_plain(before, norms[i]);
+    for (size_t i = 0; i < LAR_LEN(qkv); i++)
+        add_linear(before, qkv[i]);
+    for (size_t i = 0; i < LAR_LEN(later); i++)
+        add_plain(after, later[i]);
+    for (size_t i = 0; i < LAR_LEN(rest); i++)
+        add_linear(after, rest[i]);
+}
+
+void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *out)
+{
+    const lar_decoder *d = &n->dec;
+    sums all = {0}, last = {0}, head = {0};
+    for (int l = 0; l < d->n_layer; l++)
+        add_layer(&all, l == d->n_layer - 1 ? &last : &all, &d->layer[l]);
+    add_linear(&head, &d->output);
+    add_plain(&head, d->out_norm);
+    const uint64_t rows = (uint64_t)n_tokens, outs = (uint64_t)n_out;
+    out->weight_bytes = all.bytes + last.bytes + head.bytes +
+                        rows * lar_row_bytes(d->tok_embd->type, d->tok_embd->dim[0]);
+    out->float_macs = rows * all.macs[0] + outs * (last.macs[0] + head.macs[0]);
+    out->integer_macs = rows * all.macs[1] + outs * (last.macs[1] + head.macs[1]);
+}
+
+uint64_t lar_net_kv_touched(const lar_net *n, const lar_dtype *type, int held, int n_tokens)
+{
+    const lar_decoder *d = &n->dec;
+    const uint64_t cell = (uint64_t)d->n_head_kv *
+                          (lar_row_bytes(type, d->head_dim_k) + lar_row_bytes(type, d->head_dim_v));
+    uint64_t bytes = 0;
+    for (int l = 0; l < d->n_layer; l++) {
+        const int window = d->layer[l].window; /* cells that a token sees, itself included */
+        const int seen = window && held > window - 1 ? window - 1 : held;
+        bytes += cell * ((uint64_t)seen + (uint64_t)n_tokens);
+    }
+    return bytes;
+}
