@@ -280,10 +280,25 @@ ok doctor says "$out" '^GPU *none'
 call doctor --json
 ok "doctor --json" json "$out" 'isinstance(j["variants"], list) and "generic" in j["variants"] and
  j["variant"] in j["variants"] and j["threads"] > 0 and j["memory"]["total"] > 0 and "model_directory" in j'
-call bench "$tiny" -p 16 -n 4 -r 1 --json
-ok "bench --json" json "$out" 'len(j["rows"]) == 2'
-call bench "$tiny" -p 16 -n 4 -r 1
-ok "bench as a table" says "$out" 'per second'
+call bench "$tiny" -p 16 -n 4 -r 1 --seconds 0 --json
+ok "bench --json" json "$out" 'len(j["rows"]) == 2 and j["peak_rss"] > 1e6 and j["variant"] and
+ [m["threads"] for m in j["machine"]] == [j["rows"][0]["threads"]] and
+ all(r["gb_share"] > 0 and r["gmac_share"] > 0 for r in j["rows"])'
+call bench "$tiny" -p 8,16 -n 4 -b 8,16 -t 1,2 --kv f16,q8_0 --parallel 1,3 -d 0,5 -r 1 --seconds 0 --no-limits --csv
+ok "bench --csv" python3 -c 'import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+key = lambda r: tuple(r[k] for k in ("test", "tokens", "depth", "batch", "parallel", "threads", "kv"))
+sys.exit(not (len(rows) == 2 * 2 * 2 * (1 + 2 + 2) and len(set(map(key, rows))) == len(rows) and
+  all(float(r["per_second_min"]) <= float(r["per_second"]) <= float(r["per_second_max"]) and
+      r["gb_share"] == "" for r in rows)))' "$out"
+call bench "$tiny" -p 16 -n 4 -r 1 --seconds 0 --no-limits
+ok "bench as a table" says "$out" '^test *tokens/s .*GB/s'
+call bench "$tiny" --csv --json
+ok "bench: one format" one_error 2 'want one of them'
+call bench "$tiny" -p 16x
+ok "bench: a wrong list" one_error 2 "prompts: '16x'"
+call bench "$tiny" --kv q9
+ok "bench: a wrong cache type" one_error 2 "kv: 'q9'"
 call list --json
 ok "list, empty" json "$out" 'j["models"] == []'
 cp "$tiny" "$LAR_MODELS/Tiny-Model.gguf"

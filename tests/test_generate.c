@@ -1,5 +1,5 @@
 /*
- * test_generate.c - the tasks generate, logits and bench through lar.h on tests/data/tiny.gguf.
+ * test_generate.c - the tasks generate and logits through lar.h on tests/data/tiny.gguf.
  * Oracles: the task `logits` token by token, fresh sessions, the same answer without the setting,
  * texts of tokens by lar_detok.
  */
@@ -667,13 +667,6 @@ static void test_bad_values(void **state)
         {"logits", "{\"ids\":\"5 320\"}", "token 320 at 1, want 0 to 319"},
         {"logits", "{\"prompt\":\"x\",\"top\":-1}", "top"},
         {"logits", "{\"prompt\":\"x\",\"out\":\"no/such/folder/file\"}", "no/such/folder"},
-        {"bench", "{\"prompts\":\"a\"}", "prompts: 'a', want up to 32 numbers from 1 to 64"},
-        {"bench", "{\"prompts\":\"65\"}", "from 1 to 64"},
-        {"bench", "{\"prompts\":\"4\",\"generate\":\"1;2\"}", "generate: '1;2'"},
-        {"bench", "{\"prompts\":\"4\",\"generate\":\"1\",\"depths\":\"64\"}", "depths: '64'"},
-        {"bench", "{\"prompts\":\"60\",\"generate\":\"1\",\"depths\":\"10\"}",
-         "need a context of 70, this one is 64"},
-        {"bench", "{\"prompts\":\"4\",\"generate\":\"1\",\"repetitions\":0}", "repetitions"},
     };
     lar_session *s = test_session(model, 64, 0, "f16");
     lar_request *r;
@@ -711,7 +704,7 @@ static void test_bad_values(void **state)
     lar_session_free(s);
 }
 
-/* ---- logits and bench
+/* ---- logits
  * ---------------------------------------------------------------------------------------------------
  */
 
@@ -758,34 +751,6 @@ static void test_logits(void **state)
     free(path);
 }
 
-static void test_bench(void **state)
-{
-    (void)state;
-    lar_session *s = test_session(model, 64, 0, "f16");
-    said a = ask(s, "bench",
-                 "{\"prompts\":\"4,8\",\"generate\":\"3\",\"depths\":\"0,5\",\"repetitions\":1}");
-    const json_t *rows = json_object_get(a.result, "rows");
-    static const int tokens[] = {4, 8, 3, 4, 8, 3}, depth[] = {0, 0, 0, 5, 5, 5};
-    assert_int_equal(json_array_size(rows), 6);
-    assert_int_equal(a.events, 7);
-    for (size_t i = 0; i < 6; i++) {
-        const json_t *r = json_array_get(rows, i);
-        assert_int_equal(json_integer_value(json_object_get(r, "tokens")), tokens[i]);
-        assert_int_equal(json_integer_value(json_object_get(r, "depth")), depth[i]);
-        assert_true(json_number_value(json_object_get(r, "per_second")) > 0);
-        assert_int_equal(json_object_get(r, "gb_per_second") != NULL, i % 3 == 2);
-    }
-    said_free(&a);
-    a = (said){.cancel_at = 2};
-    ask_into(&a, s, "bench", "{\"prompts\":\"4,8\",\"generate\":\"3\",\"repetitions\":1}");
-    assert_int_equal(a.st, LAR_ECANCELLED);
-    said_free(&a);
-    a = ask(s, "bench", "{\"prompts\":\"\",\"generate\":\"\",\"repetitions\":1}");
-    assert_int_equal(json_array_size(json_object_get(a.result, "rows")), 0);
-    said_free(&a);
-    lar_session_free(s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -803,7 +768,6 @@ int main(void)
         cmocka_unit_test(test_damaged_sessions),
         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_bench),
     };
     return cmocka_run_group_tests_name("generate", tests, set_up, tear_down);
 }

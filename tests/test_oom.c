@@ -138,7 +138,8 @@ static void test_session_goes_on(void **state)
          "{\"prompt\":\"a b c "
          "d\",\"raw\":true,\"temp\":0,\"ignore_eos\":true,\"ctx_shift\":true,\"max_tokens\":70}"},
         {"logits", "{\"prompt\":\"one two three four\",\"all\":true}"},
-        {"bench", "{\"prompts\":\"3\",\"generate\":\"2\",\"repetitions\":1}"},
+        {"bench", "{\"prompts\":\"3\",\"generate\":\"2\",\"parallel\":\"2\",\"threads\":\"1,2\","
+                  "\"seconds\":0,\"repetitions\":1,\"limits\":false}"},
     };
     lar_err e = {0};
     lar_runtime *rt;
@@ -164,7 +165,8 @@ static void test_session_goes_on(void **state)
                 fail_msg("%s after allocation %ld failed: %s", cases[i].fields, n, e.msg);
             if (n == 0)
                 want = got;
-            assert_string_equal(got.text, want.text);
+            if (strcmp(cases[i].task, "bench") != 0) /* its text is figures */
+                assert_string_equal(got.text, want.text);
             lar_session_free(s);
             lar_model_free(m);
         }

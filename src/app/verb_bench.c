@@ -63,7 +63,7 @@ typedef enum column {
 } column;
 
 static const char *const heads[N_COLUMNS] = {"test", ">threads", "cache", ">batch",  ">tokens/s",
-                                             ">±",   ">GB/s",    ">%",    ">GMAC/s", ">%"};
+                                             ">±",   ">GB/s",    ">%GB",  ">GMAC/s", ">%MAC"};
 
 static void percent(const json_t *row, const char *key, char *out, size_t size)
 {
@@ -99,7 +99,8 @@ static void cell(const json_t *row, column c, char *out, size_t size)
         snprintf(out, size, "%s", cli_str(row, "kv", ""));
         break;
     case BATCH:
-        snprintf(out, size, "%.0f", cli_num(row, "batch", 0));
+        if (strcmp(cli_str(row, "test", ""), "prompt") == 0)
+            snprintf(out, size, "%.0f", cli_num(row, "batch", 0));
         break;
     case RATE:
         number(rate, out, size);
@@ -178,11 +179,13 @@ static void print_table(const cli_args *a, const json_t *rows, int width)
     show[THREADS] = varies(rows, "threads");
     show[KV] = varies(rows, "kv");
     show[BATCH] = varies(rows, "batch");
+    show[GB_SHARE] = json_object_get(json_array_get(rows, 0), "gb_share") != NULL;
+    show[GMAC_SHARE] = json_object_get(json_array_get(rows, 0), "gmac_share") != NULL;
     for (int c = 0; c < N_COLUMNS; c++)
         total += show[c] ? width_of(rows, (column)c) : 0;
     for (size_t k = 0; k < LAR_LEN(spare) && total > width; k++) {
+        total -= show[spare[k]] ? width_of(rows, spare[k]) : 0;
         show[spare[k]] = false;
-        total -= width_of(rows, spare[k]);
     }
     for (int c = 0; c < N_COLUMNS; c++)
         if (show[c])
@@ -317,8 +320,10 @@ static int run(cli_args *a)
     const lar_status s = measure(a, &c, &b, &e);
     if (s == LAR_OK || s == LAR_ECANCELLED) {
         code = print(a, &b);
-        if (s == LAR_ECANCELLED && json_array_size(b.rows))
-            cli_note(&a->ui, "stopped: only what was measured until then");
+        if (s == LAR_ECANCELLED)
+            cli_note(&a->ui, json_array_size(b.rows)
+                                 ? "stopped: this is what was measured until then"
+                                 : "stopped before anything was measured");
     }
     if (s != LAR_OK)
         code = cli_report(a, &e);
@@ -346,8 +351,9 @@ const cli_verb cli_verb_bench = {
     .n_own = LAR_LEN(own),
     .words = 1,
     .run = run,
-    .more = "Tokens/s is the median, ± half the way from the slowest to the fastest. GB/s: weights "
-            "and cache that must be read, at least; GMAC/s: multiply-adds with weights; %: of what "
-            "this machine reads and multiplies at best. Ctrl-C prints what there is.\n"
-            "Example:\n"
-            "  lar bench model.gguf -p 1,2,4,8,16,128,512 -n 128 -d 0,1024 -t 1,2 --parallel 1,8"};
+    .more =
+        "Tokens/s is the median, ± half the way from the slowest to the fastest. GB/s: weights "
+        "and cache that must be read, at least; GMAC/s: multiply-adds with weights; %GB and "
+        "%MAC: of what this machine reads and multiplies at best. Ctrl-C prints what there is.\n"
+        "Example:\n"
+        "  lar bench model.gguf -p 1,2,4,8,16,128,512 -n 128 -d 0,1024 -t 1,2 --parallel 1,8"};

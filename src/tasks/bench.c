@@ -8,10 +8,9 @@
  * listener that cancels has what there is. The machine is measured last: the buffer for it would
  * show in the peak of memory.
  */
+#include "tasks/event.h"
 #include "tasks/json.h"
 #include "tasks/machine.h"
-#include "tasks/task.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@ typedef struct params {
     const char *prompts, *gens, *depths, *parallel, *threads, *batches, *kv;
     int64_t reps;
     double seconds;
+    bool limits;
 } params;
 
 enum {
@@ -69,6 +69,11 @@ static const lar_field fields[] = {
      .max = 3600,
      .unit = "S",
      .help = "Short ones are repeated for so long, up to 1,000 times"},
+    {.name = "limits",
+     .type = LAR_FIELD_BOOL,
+     AT(limits),
+     .def = 1,
+     .help = "Measure what the machine can do at best, too"},
 };
 
 typedef struct list {
@@ -276,6 +281,7 @@ static lar_status open_engine(lar_task *t, const test *x, lar_err *e)
     const lar_engine_options o = {
         .ctx = s->ctx, .batch = s->max_batch, .max_seqs = s->max_parallel, .kv_type = x->kv};
     LAR_TRY(lar_engine_new(t->model->net, t->rt->variant, pool, &o, &s->engine, e));
+    lar_engine_watch(s->engine, &t->request->cancel);
     for (int i = 0; i < s->max_parallel; i++)
         LAR_TRY(lar_seq_new(s->engine, &s->seqs[i], e));
     s->made_for = x;
@@ -473,10 +479,15 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     state *s = t->state;
     if (s->at < s->n_tests) {
         test *x = &s->tests[s->at];
-        char what[96];
-        snprintf(what, sizeof what, "%zu of %zu: %s %d%s", s->at + 1, s->n_tests,
-                 x->gen ? "generate" : "prompt", x->n, x->depth ? " in depth" : "");
-        LAR_TRY(lar_task_progress(t, (double)s->at / (double)s->n_tests, what, e));
+        char what[160];
+        char more[32] = "", depth[32] = "";
+        if (x->parallel > 1)
+            snprintf(more, sizeof more, " ×%d", x->parallel);
+        if (x->depth)
+            snprintf(depth, sizeof depth, " at %d", x->depth);
+        snprintf(what, sizeof what, "%zu of %zu: %s %d%s%s, threads %d", s->at + 1, s->n_tests,
+                 x->gen ? "generate" : "prompt", x->n, more, depth, x->threads);
+        LAR_TRY(lar_task_progress(t, (double)(s->at + 1) / (double)(s->n_tests + 1), what, e));
         LAR_TRY(measure(t, x, e));
         s->at++;
         return LAR_OK;
@@ -484,9 +495,10 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     *done = true;
     close_engine(s);
     s->peak_rss = lar_peak_rss();
-    if (s->n_tests)
+    if (s->n_tests && ((const params *)t->params)->limits) {
         LAR_TRY(lar_task_progress(t, 1, "what the machine can do", e));
-    LAR_TRY(compare_all(t, e));
+        LAR_TRY(compare_all(t, e));
+    }
     const lar_net *net = t->model->net;
     json_t *r = json_object();
     bool bad = false;
