@@ -43,6 +43,9 @@ typedef struct lar_format {
     bool integer;                                             /* wants quantized activations */
     void (*to_f32)(const void *src, float *dst, int64_t n);   /* n a multiple of the block */
     void (*from_f32)(const float *src, void *dst, int64_t n); /* NULL: cannot be produced (yet) */
+    /* The same with time for a search; importance (of n columns, or NULL): the mean square of what
+     * they are multiplied with. NULL: from_f32 is all there is. */
+    void (*quantize)(const float *src, const float *importance, void *dst, int64_t n);
     /* y[c * ldy + r] = W[r] . X[c]  for r < rows, c0 <= c < c1. Rows lie w_stride bytes apart. */
     void (*dot)(const void *w, size_t w_stride, int rows, const lar_acts *x, int c0, int c1,
                 float *y, size_t ldy);

@@ -63,6 +63,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/k_fit.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
 {
@@ -78,4 +79,31 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q2_k, .to_f32 = to_f32);
+static const k_how how = {
+    .group = 16, .max = 3, .sc_max = 15, .first = -0.5f, .step = 0.1f, .steps = 15, .plain = true};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += K_SUPER, p += sizeof(q2_k_block)) {
+        q2_k_block b = {0};
+        k_block k;
+        k_affine(src + i, importance ? importance + i : NULL, 1, &how, &k);
+        b.d = k.d;
+        b.dmin = k.dmin;
+        for (int g = 0; g < 16; g++)
+            b.scales[g] = (uint8_t)(k.sc[g] | k.mn[g] << 4);
+        for (int j = 0; j < K_SUPER; j++) {
+            uint8_t *at = &b.qs[j / 128 * 32 + j % 32];
+            *at = (uint8_t)(*at | k.q[j] << 2 * (j / 32 % 4));
+        }
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(q2_k, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

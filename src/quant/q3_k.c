@@ -71,6 +71,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/k_fit.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
 {
@@ -89,4 +90,35 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q3_k, .to_f32 = to_f32);
+static const k_how how = {
+    .group = 16, .max = 4, .sc_max = 31, .first = -0.9f, .step = 0.1f, .steps = 18};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += K_SUPER, p += sizeof(q3_k_block)) {
+        q3_k_block b = {0};
+        k_block k;
+        k_symmetric(src + i, importance ? importance + i : NULL, &how, &k);
+        b.d = k.d;
+        for (int g = 0; g < 16; g++) {
+            const int s = k.sc[g] + 32;
+            b.scales[g % 8] = (uint8_t)(b.scales[g % 8] | (s & 15) << g / 8 * 4);
+            b.scales[8 + g % 4] = (uint8_t)(b.scales[8 + g % 4] | s >> 4 << g / 4 * 2);
+        }
+        for (int j = 0; j < K_SUPER; j++) {
+            const int q = k.q[j] + 4;
+            uint8_t *at = &b.qs[j / 128 * 32 + j % 32];
+            *at = (uint8_t)(*at | (q & 3) << 2 * (j / 32 % 4));
+            b.hmask[j % 32] = (uint8_t)(b.hmask[j % 32] | q >> 2 << j / 32);
+        }
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(q3_k, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

@@ -45,6 +45,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/k_fit.h"
 
 /* Scale and minimum of block b; field s of the block. */
 static void scale_min(const uint8_t *s, int b, int *sc, int *mn)
@@ -75,4 +76,41 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q4_k, .to_f32 = to_f32);
+static const k_how how = {
+    .group = 32, .max = 15, .sc_max = 63, .first = -1, .step = 0.1f, .steps = 20};
+
+/* Six-bit scales and minima; the reverse of scale_min. */
+static void pack_scales(const k_block *k, uint8_t *s)
+{
+    for (int b = 0; b < 4; b++) {
+        s[b] = (uint8_t)(k->sc[b] | k->sc[b + 4] >> 4 << 6);
+        s[b + 4] = (uint8_t)(k->mn[b] | k->mn[b + 4] >> 4 << 6);
+        s[b + 8] = (uint8_t)((k->sc[b + 4] & 15) | (k->mn[b + 4] & 15) << 4);
+    }
+}
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += 2 * K_SUPER) {
+        const int m = (int)LAR_MIN(2, (n - i) / K_SUPER);
+        k_block k[2];
+        k_affine(src + i, importance ? importance + i : NULL, m, &how, k);
+        for (int j = 0; j < m; j++, p += sizeof(q4_k_block)) {
+            q4_k_block b = {.d = k[j].d, .dmin = k[j].dmin};
+            pack_scales(&k[j], b.scales);
+            for (int c = 0; c < 128; c++) {
+                const int at = c / 32 * 64 + c % 32;
+                b.qs[c] = (uint8_t)(k[j].q[at] | k[j].q[at + 32] << 4);
+            }
+            memcpy(p, &b, sizeof b);
+        }
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(q4_k, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

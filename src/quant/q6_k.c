@@ -63,6 +63,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/k_fit.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
 {
@@ -80,4 +81,32 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q6_k, .to_f32 = to_f32);
+static const k_how how = {
+    .group = 16, .max = 32, .sc_max = 127, .first = -0.9f, .step = 0.1f, .steps = 18};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += K_SUPER, p += sizeof(q6_k_block)) {
+        q6_k_block b = {0};
+        k_block k;
+        k_symmetric(src + i, importance ? importance + i : NULL, &how, &k);
+        b.d = k.d;
+        for (int g = 0; g < 16; g++)
+            b.scales[g] = (int8_t)k.sc[g];
+        for (int j = 0; j < K_SUPER; j++) {
+            const int half = j / 128, c = j / 32 % 4, at = j % 32, q = k.q[j] + 32;
+            uint8_t *lo = &b.ql[64 * half + 32 * (c % 2) + at], *hi = &b.qh[32 * half + at];
+            *lo = (uint8_t)(*lo | (q & 15) << 4 * (c / 2));
+            *hi = (uint8_t)(*hi | q >> 4 << 2 * c);
+        }
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(q6_k, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);
