@@ -113,20 +113,74 @@ static void test_quantize_strange(void **state)
             const lar_format *f = variant(v)->formats[t];
             if (!f || !f->from_f32)
                 continue;
-            float x[32];
-            uint8_t out[256], again[256];
-            for (int i = 0; i < 32; i++)
-                x[i] = i == 31 ? NAN : strange[i % 6];
+            float x[256];
+            uint8_t out[1100], again[1100];
+            const int k = LAR_MAX(32, (int)f->type->block);
+            for (int i = 0; i < k; i++)
+                x[i] = i % 32 == 31 ? NAN : strange[i % 6];
             memset(out, 1, sizeof out);
             memset(again, 2, sizeof again);
-            f->from_f32(x, out, 32);
-            lar_kernels__generic.formats[t]->from_f32(x, again, 32);
-            const size_t n = lar_row_bytes(f->type, 32);
+            f->from_f32(x, out, k);
+            lar_kernels__generic.formats[t]->from_f32(x, again, k);
+            const size_t n = lar_row_bytes(f->type, k);
             assert_memory_equal(out, again, n);
             assert_int_equal(out[n], 1);
             seen++;
         }
     assert_true(seen >= 8);
+}
+
+/* The searching quantizers: every variant gives the generic one's bytes; the error is near what the
+ * number of bits allows; importance lowers the error where it lies; zeros stay zeros. */
+static void test_search(void **state)
+{
+    (void)state;
+    enum { N = 3 * 256 };
+    static const struct {
+        int type;
+        double most; /* root mean square error by the weights' own */
+    } cases[] = {{LAR_DT_q2_k, 0.35},
+                 {LAR_DT_q3_k, 0.17},
+                 {LAR_DT_q4_k, 0.085},
+                 {LAR_DT_q5_k, 0.043},
+                 {LAR_DT_q6_k, 0.021}};
+    float x[N], importance[N], y[N];
+    uint8_t out[N * 4], again[N * 4];
+    for (int i = 0; i < N; i++) {
+        double u = 0;
+        for (uint64_t j = 0; j < 12; j++)
+            u += (double)(lar_random(3, (uint64_t)i * 12 + j) >> 11) * 0x1p-53;
+        x[i] = (float)(u - 6);
+        importance[i] = i % 16 < 4 ? 100.0f : 1.0f;
+    }
+    for (size_t c = 0; c < LAR_LEN(cases); c++) {
+        const int t = cases[c].type;
+        const lar_format *g = lar_kernels__generic.formats[t];
+        double err[2], there[2], all = 0;
+        for (int way = 0; way < 2; way++) {
+            g->quantize(x, way ? importance : NULL, out, N);
+            for (int v = 0; variant(v); v++) {
+                variant(v)->formats[t]->quantize(x, way ? importance : NULL, again, N);
+                assert_memory_equal(out, again, lar_row_bytes(g->type, N));
+            }
+            g->to_f32(out, y, N);
+            err[way] = there[way] = all = 0;
+            for (int i = 0; i < N; i++) {
+                const double d = (double)(y[i] - x[i]);
+                all += (double)x[i] * (double)x[i];
+                err[way] += d * d;
+                there[way] += i % 16 < 4 ? d * d : 0;
+            }
+        }
+        if (!(sqrt(err[0] / all) < cases[c].most))
+            fail_msg("%s: error %g", g->type->name, sqrt(err[0] / all));
+        assert_true(there[1] < there[0]);
+        memset(y, 0, sizeof y);
+        g->quantize(y, NULL, out, N);
+        g->to_f32(out, y, N);
+        for (int i = 0; i < N; i++)
+            assert_true(y[i] == 0);
+    }
 }
 
 /* ---- the definition
@@ -521,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_dequantize_goldens),
         cmocka_unit_test(test_quantize_goldens),
         cmocka_unit_test(test_quantize_strange),
+        cmocka_unit_test(test_search),
         cmocka_unit_test(test_decode_agrees),
         cmocka_unit_test(test_acts),
         cmocka_unit_test(test_dot),

@@ -152,6 +152,8 @@ static inline void k_symmetric_fit(const k_lanes *l, const k_how *how, vf *scale
 
 static int k_near(float x, int lo, int hi)
 {
+    if (x != x)
+        return 0;
     x = x < (float)lo ? (float)lo : x > (float)hi ? (float)hi : x;
     return (int)(x + (x < 0 ? -0.5f : 0.5f));
 }
@@ -183,6 +185,8 @@ static uint16_t k_scales(const float *s, const float *w, int n, int lo, int hi, 
     }
     if (bd == 0)
         bd = far / top;
+    if (bd - bd != 0) /* not finite: weights that no block can hold */
+        bd = 0;
     const uint16_t h = lar_f32_to_f16(bd);
     const float d = lar_f16_to_f32(h);
     for (int i = 0; i < n; i++)
