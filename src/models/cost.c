@@ -13,6 +13,8 @@ static void add_plain(sums *s, const lar_tensor *t)
 
 static void add_linear(sums *s, const lar_linear *l)
 {
+    if (!l->w)
+        return;
     const lar_dtype *t = l->w->type;
     const bool is_float =
         t == LAR_DTYPE(f32) || t == LAR_DTYPE(f16) || t == LAR_DTYPE(bf16) || t == LAR_DTYPE(f64);
@@ -21,14 +23,36 @@ static void add_linear(sums *s, const lar_linear *l)
     add_plain(s, l->b);
 }
 
+/* Each of n_tokens tokens takes n_used experts; at most so many of them are read. */
+static void add_experts(sums *s, const lar_linear *l, uint64_t n_used, uint64_t n_tokens)
+{
+    sums one = {0};
+    if (!l->w)
+        return;
+    add_linear(&one, l);
+    s->bytes += one.bytes * LAR_MIN(n_used * n_tokens, (uint64_t)l->w->dim[2]);
+    for (int i = 0; i < 2; i++)
+        s->macs[i] += one.macs[i] * n_used;
+}
+
 /* What all tokens of a step go through in a layer, and what follows attention, which in the last
  * layer only those with logits do. */
-static void add_layer(sums *before, sums *after, const lar_decoder_layer *y)
+static void add_layer(const lar_decoder *d, sums *before, sums *after, const lar_decoder_layer *y,
+                      int n_tokens)
 {
     const lar_tensor *norms[] = {y->attn_norm, y->q_norm, y->k_norm};
     const lar_tensor *later[] = {y->attn_post_norm, y->ffn_norm, y->ffn_post_norm};
-    const lar_linear *qkv[] = {&y->q, &y->k, &y->v};
-    const lar_linear *rest[] = {&y->o, &y->ffn.gate, &y->ffn.up, &y->ffn.down};
+    const lar_linear *qkv[] = {&y->qkv, &y->q, &y->k, &y->v};
+    const lar_linear *rest[] = {&y->o,
+                                &y->ffn.gate,
+                                &y->ffn.up,
+                                &y->ffn.down,
+                                &y->moe.router,
+                                &y->moe.shared.gate,
+                                &y->moe.shared.up,
+                                &y->moe.shared.down,
+                                &y->moe.shared_gate};
+    const lar_linear *experts[] = {&y->moe.gate, &y->moe.up, &y->moe.down};
     for (size_t i = 0; i < LAR_LEN(norms); i++)
         add_plain(before, norms[i]);
     for (size_t i = 0; i < LAR_LEN(qkv); i++)
@@ -37,6 +61,8 @@ static void add_layer(sums *before, sums *after, const lar_decoder_layer *y)
         add_plain(after, later[i]);
     for (size_t i = 0; i < LAR_LEN(rest); i++)
         add_linear(after, rest[i]);
+    for (size_t i = 0; i < LAR_LEN(experts); i++)
+        add_experts(after, experts[i], (uint64_t)d->route.n_used, (uint64_t)n_tokens);
 }
 
 void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *out)
@@ -44,7 +70,8 @@ void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *ou
     const lar_decoder *d = &n->dec;
     sums all = {0}, last = {0}, head = {0};
     for (int l = 0; l < d->n_layer; l++)
-        add_layer(&all, l == d->n_layer - 1 ? &last : &all, &d->layer[l]);
+        add_layer(d, &all, l == d->n_layer - 1 ? &last : &all, &d->layer[l],
+                  l == d->n_layer - 1 ? n_out : n_tokens);
     add_linear(&head, &d->output);
     add_plain(&head, d->out_norm);
     const uint64_t rows = (uint64_t)n_tokens, outs = (uint64_t)n_out;
