@@ -120,6 +120,18 @@ ok "run --json contract" json "$out" 'isinstance(j["text"], str) and len(j["toke
  j["timings"]["first_token_ms"] > 0 and j["peak_rss_bytes"] > 1000000'
 ok "run --json: nothing on stderr" empty "$err"
 cp "$out" "$work/first.json"
+call run -m "$tiny" -p Hello -n 40 --temp 0 --raw --ignore-eos --json --speculate off
+cp "$out" "$work/plain.json"
+call run -m "$tiny" --draft "$tiny" -p Hello -n 40 --temp 0 --raw --ignore-eos --json --speculate draft --draft-min 4
+ok "run --draft: the same answer, every guess right" python3 -c 'import json, sys
+a, b = (json.load(open(p)) for p in sys.argv[1:]); s = b["speculation"]
+assert a["tokens"] == b["tokens"] and "speculation" not in a and list(s["kinds"]) == ["draft"]
+assert s["accepted"] == s["drafted"] > 20 and s["acceptance"] == 1' "$work/plain.json" "$out"
+call run -m "$tiny" --draft tests/data/models/gemma3_62.gguf -p Hello -n 4
+ok "run --draft: another vocabulary" code 2
+ok "run --draft: says what differs" grep -q 'token 260 is "<|endoftext|>" there and "er"' "$err"
+call run -m "$tiny" -p Hello -n 4 --speculate draft
+ok "run --speculate draft without one" grep -q -e '--draft MODEL' "$err"
 call run --model="$tiny" --prompt=Hello -n8 --temp=0 --raw --ignore-eos --json -t 1
 ok "--flag=value, -nN" python3 -c 'import json, sys
 a, b = (json.load(open(p)) for p in sys.argv[1:]); assert a["tokens"] == b["tokens"]' "$out" "$work/first.json"

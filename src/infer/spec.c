@@ -3,19 +3,23 @@
 #include "base/os.h"
 #include <string.h>
 
-enum { DRAFTERS = 4 };
+enum { DRAFTERS = 4, FIRST = 3 /* tokens of the first draft, whose cost is only supposed */ };
 
 /* Few lengths, so that steps have few shapes. */
 static const int length[] = {1, 2, 3, 5, 7, 11, 15, 23, 31, 47, LAR_SPEC_MOST};
 enum { LENGTHS = LAR_LEN(length) };
 
-/* In single-token steps: what an answer may lose at first, what each single step adds to that, the
+/* In single-token steps: what an answer may lose at first (more where somebody went to the expense
+ * of a draft model), what each single step adds to that, the
  * most that is saved up, and from when on a hopeless guess is made to see whether that has changed.
  */
-static const double SPARE_FIRST = 1, SPARE_STEP = 0.01, SPARE_MOST = 4, SPARE_TRY = 1.2;
+static const double SPARE_FIRST = 1, SPARE_ASKED = 3, SPARE_STEP = 0.01, SPARE_MOST = 4,
+                    SPARE_TRY = 1.2;
 /* Before a step is measured: what drafting adds to a single step, and what each further token does.
  */
 static const double WIDER = 0.65, SLOPE = 0.15;
+/* What a guess may lose beyond that where it promises twice the speed; in proportion where less. */
+static const double LENT = 3;
 /* Less than this is no gain. */
 static const double GAIN = 1.03;
 
@@ -41,6 +45,7 @@ struct lar_spec {
     int ones;   /* how many were measured */
     /* A step with k drafted tokens takes 1 + wider + slope (k - 1) single steps. */
     double wider, slope;
+    bool checked; /* one was measured */
     double spare;
     struct {
         drafter *by; /* NULL: none under way */
@@ -125,6 +130,8 @@ lar_status lar_spec_begin(lar_spec *s, const lar_spec_options *o, lar_err *e)
         there += d->on;
         if (d->on && d->def->begin && d->def->begin(d->state, o, &s->fault) != LAR_OK)
             d->on = false;
+        if (d->on && d->def->seconds > 0)
+            s->spare = LAR_MAX(s->spare, SPARE_ASKED);
     }
     return there ? LAR_OK
                  : lar_fail(e, LAR_ENOTFOUND, "speculation: there is no drafter '%.40s'", o->only);
@@ -157,6 +164,11 @@ static double cost_of(const lar_spec *s, int k)
 static void learn_cost(lar_spec *s, int k, double seen)
 {
     const double now = cost_of(s, k), u = (k - 1) / 8.0;
+    if (!s->checked) {
+        s->checked = true;
+        s->wider = LAR_MAX(0.0, LAR_MIN(3.0, s->wider + seen - now));
+        return;
+    }
     const double miss = LAR_MAX(-0.4 * now, LAR_MIN(0.4 * now, seen - now)) * 0.5 / (1 + u * u);
     s->wider = LAR_MAX(0.0, s->wider + miss);
     s->slope = LAR_MAX(0.01, s->slope + miss * u / 8);
@@ -179,9 +191,10 @@ void lar_spec_step(lar_spec *s, int n, double seconds)
     by->fig.drafts++;
     by->fig.drafted += n;
     const double w = s->one > 0 ? seconds / s->one : 1;
+    /* One that waited for another process is not the guess's fault. */
+    s->now.cost += LAR_MIN(w, 2 * cost_of(s, n));
     if (s->one > 0)
         learn_cost(s, n, w);
-    s->now.cost += w;
 }
 
 void lar_spec_judge(lar_spec *s, int accepted, bool refused)
@@ -213,11 +226,14 @@ static void weigh(const lar_spec *s, drafter *d, int sure, int most, plan *best)
     const double p = LAR_MIN(0.99, (c->good + 0.1) / (c->tried + 0.2));
     double tokens = 1, pk = 1;
     int k = 0;
+    if (!s->checked)
+        most = LAR_MIN(most, FIRST);
     for (int i = 0; i < LENGTHS && length[i] <= most; i++) {
         for (; k < length[i]; k++)
             tokens += pk *= p;
         const double cost = cost_of(s, k) + d->seconds * k;
-        if (cost - 1 <= s->spare && tokens / cost > best->gain)
+        const double lent = LAR_MIN(LENT, LENT * (tokens / cost - 1));
+        if (cost - 1 <= s->spare + lent && tokens / cost > best->gain)
             *best = (plan){d, sure, k, tokens / cost};
     }
 }
