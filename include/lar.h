@@ -130,6 +130,10 @@ typedef struct lar_session_options {
     /* A smaller model with the same vocabulary, which guesses tokens that this one then checks
      * several at a time: the answer stays the same. NULL: none. The session keeps it alive. */
     lar_model *draft;
+    /* A folder (made when needed) of evaluated prompts, which sessions and processes share: see
+     * lar_session_keep. NULL: none. */
+    const char *prefix_dir;
+    uint64_t prefix_bytes; /* what it may hold, all models together; 0: 2 GiB */
 } lar_session_options;
 
 LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,
@@ -137,6 +141,11 @@ LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts
 LAR_API void lar_session_free(lar_session *s);
 LAR_API char *lar_session_info(lar_session *s); /* JSON: context in effect, KV bytes, tokens held */
 LAR_API lar_status lar_session_clear(lar_session *s, lar_err *e); /* forget everything */
+/* Store the prompt of the last answer in prefix_dir, if it is long enough to be worth it (256
+ * tokens): a request that begins with the same tokens is then not evaluated again, in whatever
+ * process. Requests look there by themselves. Call it when nobody waits: the first time with a
+ * model, its whole file is read. Nothing depends on its success. */
+LAR_API lar_status lar_session_keep(lar_session *s, lar_err *e);
 LAR_API lar_status lar_session_save(lar_session *s, const char *path, lar_err *e); /* atomic */
 LAR_API lar_status lar_session_load(lar_session *s, const char *path, lar_err *e);
 

@@ -3,7 +3,9 @@
 #include "api/api.h"
 #include "infer/prefix.h"
 #include "models/net.h"
+#include "tasks/prefix_disk.h"
 
+static const uint64_t PREFIX_BYTES = (uint64_t)2 << 30;
 enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4 };
 
 static lar_status choose(const lar_model *m, const lar_session_options *o, lar_engine_options *out,
@@ -87,6 +89,9 @@ lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_se
         st = lar_spec_new(&s->spec, e);
     if (st == LAR_OK)
         st = add_draft(s, o.draft, eo, e);
+    if (st == LAR_OK && o.prefix_dir && *o.prefix_dir)
+        st = lar_prefix_disk_new(o.prefix_dir, o.prefix_bytes ? o.prefix_bytes : PREFIX_BYTES,
+                                 &s->prefix, e);
     if (st != LAR_OK) {
         lar_session_free(s);
         return st;
@@ -112,6 +117,7 @@ void lar_session_free(lar_session *s)
     lar_model_free(s->draft);
     lar_seq_free(s->seq);
     lar_engine_free(s->engine);
+    lar_prefix_disk_free(s->prefix);
     lar_free(s);
     lar_model_free(m);
 }
@@ -174,6 +180,17 @@ lar_status lar_session_clear(lar_session *s, lar_err *e)
     lar_spec_forget(s->spec);
     lar__session_give(s);
     return LAR_OK;
+}
+
+lar_status lar_session_keep(lar_session *s, lar_err *e)
+{
+    if (!s || !s->prefix)
+        return LAR_OK;
+    LAR_TRY(lar__session_take(s, e));
+    const lar_status st =
+        lar_prefix_disk_keep(s->prefix, s->model, s->engine, s->seq, s->prompt_n, e);
+    lar__session_give(s);
+    return st;
 }
 
 lar_status lar_session_save(lar_session *s, const char *path, lar_err *e)

@@ -121,7 +121,10 @@ void cli_answer_stats(const cli_answer *w, FILE *f)
     fprintf(f, ", prompt %s",
             cli_count(cli_num(r, "timings.prompt_tokens", 0), count, sizeof count));
     if (cached > 0)
-        fprintf(f, " (%s kept)", cli_count(cached, count, sizeof count));
+        fprintf(f,
+                cli_num(r, "timings.cached_on_disk", 0) > 0 ? " (%s from the prefix cache)"
+                                                            : " (%s kept)",
+                cli_count(cached, count, sizeof count));
     const double drafted = cli_num(r, "speculation.drafted", 0);
     if (drafted > 0)
         fprintf(f, ", %.0f of %.0f guessed tokens right (%.0f %%)",

@@ -201,6 +201,7 @@ int cli_verb_completion(cli_args *a);
 
 char *cli_models_dir(void);             /* lar_free; NULL: out of memory or no home */
 char *cli_state_file(const char *name); /* $XDG_STATE_HOME/lar/NAME; lar_free; NULL likewise */
+char *cli_prefix_dir(void);             /* $XDG_CACHE_HOME/lar/prefix; likewise */
 /* A file or a fetched model's name -> path (lar_free). name NULL: the default or only model. */
 lar_status cli_model_path(const char *name, char **path, lar_err *e);
 bool cli_model_looks_like(const char *word); /* a file, a fetched name, or spelled like either */
@@ -225,6 +226,8 @@ typedef struct cli_client {
     lar_model *m, *draft; /* draft NULL: none */
     lar_session *s;
     char *path;          /* of the model */
+    char *prefix_dir;    /* of evaluated prompts; NULL: the session uses none */
+    double kept;         /* tokens of the conversation that are there */
     json_t *settings;    /* the model's own defaults: an object of generate's fields, or NULL */
     char *settings_path; /* of the file that they came from; NULL without settings */
 } cli_client;
@@ -247,6 +250,15 @@ void cli_say_notices(const cli_args *a, const cli_client *c);
 /* A request whose whole result is wanted: *out is a new reference. */
 lar_status cli_run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out, lar_err *e);
 json_t *cli_model_json(lar_model *m, bool full, lar_err *e);
+
+/* ---- prefix.c ---------------------------------------------------------------------- */
+
+/* Sets the session's options where the verb and its flags want evaluated prompts kept. */
+void cli_prefix_options(const cli_args *a, cli_client *c, lar_session_options *o);
+/* After an answer with this result: keep its prompt, if that is worth it. Does not wait. */
+void cli_prefix_keep(cli_client *c, const json_t *result);
+json_t *cli_prefix_json(const cli_ui *ui); /* directory, files, bytes, limit */
+void cli_prefix_line(const json_t *j, char *out, size_t size);
 
 /* ---- edit.c ----------------------------------------------------------------------- */
 

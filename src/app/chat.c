@@ -216,6 +216,8 @@ void cli_chat_answer(cli_chat *ch)
     if (ui->tty_out)
         putchar('\n');
     fflush(stdout);
+    if (s == LAR_OK)
+        cli_prefix_keep(&ch->c, w->result);
 }
 
 /* ---- reading a message
@@ -395,6 +397,10 @@ static int run(cli_args *a)
 }
 
 static const cli_flag own[] = {
+    {.name = "prefix-cache",
+     .type = CLI_BOOL,
+     .def_on = true,
+     .help = "keep what was computed of long prompts for later runs (see lar cache)"},
     {.name = "show-thinking",
      .type = CLI_BOOL,
      .help = "show reasoning too (the default; --no-show-thinking)"},

@@ -216,6 +216,7 @@ lar_status cli_client_open(cli_args *a, cli_client *c, const char *model, enum c
     so.kv_type = cli_get(a, "kv");
     LAR_TRY(open_draft(a, c, e));
     so.draft = c->draft;
+    cli_prefix_options(a, c, &so);
     LAR_TRY(lar_session_new(c->m, &so, &c->s, e));
     cli_say_notices(a, c);
     return LAR_OK;
@@ -228,6 +229,7 @@ void cli_client_close(cli_client *c)
     lar_model_free(c->draft);
     lar_runtime_free(c->rt);
     lar_free(c->path);
+    lar_free(c->prefix_dir);
     lar_free(c->settings_path);
     json_decref(c->settings);
     *c = (cli_client){0};

@@ -51,6 +51,11 @@ char *cli_state_file(const char *name)
     return p;
 }
 
+char *cli_prefix_dir(void)
+{
+    return xdg_path("XDG_CACHE_HOME", ".cache", "lar/prefix");
+}
+
 static bool is_file(const char *path, double *size)
 {
     struct stat st;

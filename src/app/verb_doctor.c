@@ -31,7 +31,8 @@ static json_t *collect(const cli_args *a, lar_runtime *rt)
         json_array_append_new(names, json_string(l.p[i].name));
     bool ok = j && set(j, "gpu", json_null()) && set(j, "gpu_note", json_string(no_gpu)) &&
               set(j, "model_directory", dir ? json_string(dir) : json_null()) &&
-              set(j, "models", json_incref(names)) && set(j, "terminal", terminal(a));
+              set(j, "models", json_incref(names)) &&
+              set(j, "prefix_cache", cli_prefix_json(&a->ui)) && set(j, "terminal", terminal(a));
     cli_models_free(&l);
     json_decref(names);
     lar_free(dir);
@@ -89,6 +90,9 @@ static void print(const cli_args *a, const json_t *j)
     line(a, "models", cli_str(j, "model_directory", "no folder: HOME is not set"));
     join(cli_at(j, "models"), NULL, "", &b);
     line(a, "", b.n ? b.p : "none fetched yet; ./start fetches the default one");
+    char prefix[1200];
+    cli_prefix_line(cli_at(j, "prefix_cache"), prefix, sizeof prefix);
+    line(a, "prefix cache", prefix);
     bool color = json_is_true(cli_at(j, "terminal.color"));
     snprintf(text, sizeof text, "%s%s%.0f columns, colours %s", cli_str(j, "terminal.type", ""),
              *cli_str(j, "terminal.type", "") ? ", " : "", cli_num(j, "terminal.columns", 0),

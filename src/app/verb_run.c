@@ -125,6 +125,8 @@ static int answer(cli_args *a, const char *model, const lar_buf *prompt)
         code = cli_print_json(&a->ui, w.result);
     else if (a->ui.tty_out && a->ui.tty_err && !cli_is_on(a, "quiet"))
         cli_answer_stats(&w, stderr);
+    if (s == LAR_OK)
+        cli_prefix_keep(&c, w.result);
     cli_answer_free(&w);
     cli_client_close(&c);
     return code;
@@ -152,6 +154,10 @@ static const cli_flag own[] = {
      .type = CLI_STRING,
      .unit = "FILE",
      .help = "keep the evaluated prompt in FILE and start from it"},
+    {.name = "prefix-cache",
+     .type = CLI_BOOL,
+     .def_on = true,
+     .help = "keep what was computed of long prompts for later runs (see lar cache)"},
     {.name = "show-thinking",
      .type = CLI_BOOL,
      .help = "print reasoning too (the default on a terminal; --no-show-thinking)"},

@@ -2,6 +2,7 @@
  * os_posix.c - os.h for Linux, Android, macOS, iOS and other POSIX systems. Needs libc only.
  */
 #include "base/os.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -34,7 +35,26 @@ static lar_status sys_fail(lar_err *e, const char *path, const char *what, int e
 /* ---- mapped files ------------------------------------------------------------------------------
  */
 
-static lar_status check_file(int fd, const char *path, size_t *size, lar_err *e)
+static int64_t nanoseconds(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static lar_file_id id_of(const struct stat *st)
+{
+#if defined(__APPLE__)
+    const struct timespec m = st->st_mtimespec, c = st->st_ctimespec;
+#else
+    const struct timespec m = st->st_mtim, c = st->st_ctim;
+#endif
+    return (lar_file_id){.device = (uint64_t)st->st_dev,
+                         .inode = (uint64_t)st->st_ino,
+                         .size = (uint64_t)st->st_size,
+                         .modified = nanoseconds(m),
+                         .changed = nanoseconds(c)};
+}
+
+static lar_status check_file(int fd, const char *path, lar_file_id *id, lar_err *e)
 {
     struct stat st;
     if (fstat(fd, &st))
@@ -48,7 +68,7 @@ static lar_status check_file(int fd, const char *path, size_t *size, lar_err *e)
     if (st.st_size < 0 || (uintmax_t)st.st_size > PTRDIFF_MAX)
         return lar_fail(e, LAR_EIO, "%s: %jd bytes do not fit this system's address space", path,
                         (intmax_t)st.st_size);
-    *size = (size_t)st.st_size;
+    *id = id_of(&st);
     return LAR_OK;
 }
 
@@ -60,14 +80,15 @@ lar_status lar_map_open(const char *path, lar_map *out, lar_err *e)
     if (fd < 0)
         return errno == ENOENT ? lar_fail(e, LAR_ENOTFOUND, "%s: no such file", path)
                                : sys_fail(e, path, "cannot open", errno);
-    size_t size = 0;
-    lar_status st = check_file(fd, path, &size, e);
+    lar_file_id id = {0};
+    lar_status st = check_file(fd, path, &id, e);
     if (st == LAR_OK) {
+        const size_t size = (size_t)id.size;
         void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED)
             st = sys_fail(e, path, "cannot map", errno);
         else
-            *out = (lar_map){.data = p, .size = size};
+            *out = (lar_map){.data = p, .size = size, .id = id};
     }
     close(fd);
     return st;
@@ -97,6 +118,7 @@ void lar_map_prefetch(const lar_map *m, size_t off, size_t n)
 struct lar_file {
     int fd;
     bool failed; /* a write did: there is nothing to commit */
+    bool cache;  /* nothing waits for the disk */
     char *path;  /* of the target, symbolic links resolved */
     char *aside; /* what is written, in the same directory */
     size_t n;    /* bytes in 'buf' */
@@ -138,7 +160,7 @@ static lar_status open_aside(lar_file *f, mode_t mode, lar_err *e)
     return sys_fail(e, f->path, "cannot create", errno);
 }
 
-lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
+static lar_status create(const char *path, bool cache, lar_file **out, lar_err *e)
 {
     *out = NULL;
     struct stat st;
@@ -151,6 +173,7 @@ lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
     if (!f)
         return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
     f->fd = -1;
+    f->cache = cache;
     lar_status rc = LAR_ENOMEM;
     char *real = exists ? realpath(path, NULL) : NULL;
     f->path = lar_strdup(real ? real : path);
@@ -159,15 +182,25 @@ lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
     if (!f->path || !f->buf)
         lar_fail(e, rc, "%s: out of memory", path);
     else
-        rc = open_aside(f, 0666, e);
+        rc = open_aside(f, cache ? 0600 : 0666, e);
     if (rc != LAR_OK) {
         file_end(f);
         return rc;
     }
-    if (exists)
+    if (exists && !cache)
         (void)!fchmod(f->fd, st.st_mode & 0777); /* who may read it stays as it was */
     *out = f;
     return LAR_OK;
+}
+
+lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
+{
+    return create(path, false, out, e);
+}
+
+lar_status lar_file_create_cache(const char *path, lar_file **out, lar_err *e)
+{
+    return create(path, true, out, e);
 }
 
 static lar_status write_all(lar_file *f, const char *p, size_t n, lar_err *e)
@@ -238,7 +271,7 @@ lar_status lar_file_commit(lar_file *f, lar_err *e)
 {
     lar_status st =
         f->failed ? lar_fail(e, LAR_EIO, "%s: an earlier write failed", f->path) : flush(f, e);
-    if (st == LAR_OK && sync_disk(f->fd))
+    if (st == LAR_OK && !f->cache && sync_disk(f->fd))
         st = sys_fail(e, f->path, "cannot write to disk", errno);
     int fd = f->fd;
     f->fd = -1;
@@ -246,10 +279,10 @@ lar_status lar_file_commit(lar_file *f, lar_err *e)
         st = sys_fail(e, f->path, "cannot close", errno);
     if (st == LAR_OK && rename(f->aside, f->path))
         st = sys_fail(e, f->path, "cannot replace", errno);
-    if (st == LAR_OK)
-        sync_directory(f->path);
-    else
+    if (st != LAR_OK)
         unlink(f->aside);
+    else if (!f->cache)
+        sync_directory(f->path);
     file_end(f);
     return st;
 }
@@ -262,6 +295,96 @@ void lar_file_abort(lar_file *f)
     file_end(f);
 }
 
+/* ---- files and folders by name -----------------------------------------------------------------
+ */
+
+lar_status lar_file_identify(const char *path, lar_file_id *out, lar_err *e)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return sys_fail(e, path, "cannot look at it", errno);
+    *out = id_of(&st);
+    return LAR_OK;
+}
+
+static lar_status read_all(int fd, const char *path, char *buf, size_t n, size_t *got, lar_err *e)
+{
+    while (*got < n) {
+        const ssize_t r = read(fd, buf + *got, LAR_MIN(n - *got, (size_t)1 << 30));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return sys_fail(e, path, "cannot read", errno);
+        if (r == 0)
+            break;
+        *got += (size_t)r;
+    }
+    return LAR_OK;
+}
+
+lar_status lar_file_read(const char *path, void *buf, size_t n, size_t *got, lar_err *e)
+{
+    struct stat st;
+    *got = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return sys_fail(e, path, "cannot open", errno);
+    lar_status rc = LAR_OK;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+        rc = lar_fail(e, LAR_EIO, "%s: want a regular file", path);
+    else
+        rc = read_all(fd, path, buf, n, got, e);
+    close(fd);
+    return rc;
+}
+
+bool lar_file_remove(const char *path)
+{
+    return unlink(path) == 0;
+}
+
+bool lar_file_touch(const char *path, int64_t modified)
+{
+    const struct timespec t = {.tv_sec = (time_t)(modified / 1000000000),
+                               .tv_nsec = (long)(modified % 1000000000)},
+                          both[2] = {t, t};
+    return utimensat(AT_FDCWD, path, both, 0) == 0;
+}
+
+lar_status lar_dir_make(const char *path, lar_err *e)
+{
+    char *p = lar_strdup(path);
+    int err = 0;
+    if (!p)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    for (char *s = p + 1; s[-1] && !err; s++)
+        if (*s == '/' || !*s) {
+            const char was = *s;
+            *s = 0;
+            if (mkdir(p, 0700) && errno != EEXIST)
+                err = errno;
+            *s = was;
+        }
+    lar_free(p);
+    return err ? sys_fail(e, path, "cannot make the folder", err) : LAR_OK;
+}
+
+lar_status lar_dir_each(const char *path, lar_dir_fn *fn, void *user, lar_err *e)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return sys_fail(e, path, "cannot list", errno);
+    for (struct dirent *it; (it = readdir(d));) {
+        struct stat st;
+        if (fstatat(dirfd(d), it->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+            const lar_file_id id = id_of(&st);
+            fn(it->d_name, &id, user);
+        }
+    }
+    closedir(d);
+    return LAR_OK;
+}
+
 /* ---- clock, memory -----------------------------------------------------------------------------
  */
 
@@ -270,6 +393,13 @@ double lar_clock(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+int64_t lar_time(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return nanoseconds(t);
 }
 
 #if defined(__linux__)

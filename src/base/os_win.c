@@ -55,6 +55,29 @@ static bool is_directory(const wchar_t *path)
 /* ---- mapped files ------------------------------------------------------------------------------
  */
 
+/* From 1601, in units of 100 ns, to 1970 in ns. */
+static int64_t unix_time(LONGLONG t)
+{
+    return (t - 116444736000000000LL) * 100;
+}
+
+static lar_file_id id_of(HANDLE file)
+{
+    BY_HANDLE_FILE_INFORMATION i;
+    FILE_BASIC_INFO b;
+    lar_file_id id = {0};
+    if (GetFileInformationByHandle(file, &i)) {
+        id.device = i.dwVolumeSerialNumber;
+        id.inode = (uint64_t)i.nFileIndexHigh << 32 | i.nFileIndexLow;
+        id.size = (uint64_t)i.nFileSizeHigh << 32 | i.nFileSizeLow;
+    }
+    if (GetFileInformationByHandleEx(file, FileBasicInfo, &b, sizeof b)) {
+        id.modified = unix_time(b.LastWriteTime.QuadPart);
+        id.changed = unix_time(b.ChangeTime.QuadPart);
+    }
+    return id;
+}
+
 static lar_status map_handle(HANDLE file, const char *path, lar_map *out, lar_err *e)
 {
     LARGE_INTEGER size;
@@ -75,7 +98,7 @@ static lar_status map_handle(HANDLE file, const char *path, lar_map *out, lar_er
     CloseHandle(mapping); /* the view keeps it alive */
     if (!p)
         return sys_fail(e, path, "cannot map", err);
-    *out = (lar_map){.data = p, .size = (size_t)size.QuadPart};
+    *out = (lar_map){.data = p, .size = (size_t)size.QuadPart, .id = id_of(file)};
     return LAR_OK;
 }
 
@@ -126,6 +149,7 @@ void lar_map_prefetch(const lar_map *m, size_t off, size_t n)
 struct lar_file {
     HANDLE h;
     bool failed; /* a write did: there is nothing to commit */
+    bool cache;  /* nothing waits for the disk */
     char *path;
     wchar_t *wide;  /* of the target */
     wchar_t *aside; /* what is written, in the same directory */
@@ -177,13 +201,14 @@ static lar_status open_aside(lar_file *f, lar_err *e)
     return sys_fail(e, f->path, "cannot create", err);
 }
 
-lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
+static lar_status create(const char *path, bool cache, lar_file **out, lar_err *e)
 {
     *out = NULL;
     lar_file *f = lar_alloc(sizeof *f);
     if (!f)
         return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
     f->h = INVALID_HANDLE_VALUE;
+    f->cache = cache;
     f->path = lar_strdup(path);
     f->buf = lar_alloc(WRITE_BUFFER);
     lar_status st;
@@ -201,6 +226,16 @@ lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
     }
     *out = f;
     return LAR_OK;
+}
+
+lar_status lar_file_create(const char *path, lar_file **out, lar_err *e)
+{
+    return create(path, false, out, e);
+}
+
+lar_status lar_file_create_cache(const char *path, lar_file **out, lar_err *e)
+{
+    return create(path, true, out, e);
 }
 
 static lar_status write_all(lar_file *f, const char *p, size_t n, lar_err *e)
@@ -242,14 +277,14 @@ lar_status lar_file_commit(lar_file *f, lar_err *e)
 {
     lar_status st =
         f->failed ? lar_fail(e, LAR_EIO, "%s: an earlier write failed", f->path) : flush(f, e);
-    if (st == LAR_OK && !FlushFileBuffers(f->h))
+    if (st == LAR_OK && !f->cache && !FlushFileBuffers(f->h))
         st = sys_fail(e, f->path, "cannot write to disk", GetLastError());
     HANDLE h = f->h;
     f->h = INVALID_HANDLE_VALUE;
     if (!CloseHandle(h) && st == LAR_OK)
         st = sys_fail(e, f->path, "cannot close", GetLastError());
-    if (st == LAR_OK &&
-        !MoveFileExW(f->aside, f->wide, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+    const DWORD how = MOVEFILE_REPLACE_EXISTING | (f->cache ? 0 : MOVEFILE_WRITE_THROUGH);
+    if (st == LAR_OK && !MoveFileExW(f->aside, f->wide, how))
         st = sys_fail(e, f->path, "cannot replace", GetLastError());
     if (st != LAR_OK)
         DeleteFileW(f->aside);
@@ -267,6 +302,125 @@ void lar_file_abort(lar_file *f)
     file_end(f);
 }
 
+/* ---- files and folders by name -----------------------------------------------------------------
+ */
+
+static lar_status open_read(const char *path, HANDLE *out, lar_err *e)
+{
+    wchar_t *wide;
+    LAR_TRY(widen(path, &wide, e));
+    *out = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                       NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    const DWORD err = GetLastError();
+    lar_free(wide);
+    return *out == INVALID_HANDLE_VALUE ? sys_fail(e, path, "cannot open", err) : LAR_OK;
+}
+
+lar_status lar_file_identify(const char *path, lar_file_id *out, lar_err *e)
+{
+    HANDLE h;
+    LAR_TRY(open_read(path, &h, e));
+    *out = id_of(h);
+    CloseHandle(h);
+    return LAR_OK;
+}
+
+lar_status lar_file_read(const char *path, void *buf, size_t n, size_t *got, lar_err *e)
+{
+    HANDLE h;
+    lar_status st = LAR_OK;
+    *got = 0;
+    LAR_TRY(open_read(path, &h, e));
+    while (*got < n) {
+        DWORD r = 0;
+        if (!ReadFile(h, (char *)buf + *got, (DWORD)LAR_MIN(n - *got, (size_t)1 << 30), &r, NULL)) {
+            st = sys_fail(e, path, "cannot read", GetLastError());
+            break;
+        }
+        if (r == 0)
+            break;
+        *got += r;
+    }
+    CloseHandle(h);
+    return st;
+}
+
+bool lar_file_remove(const char *path)
+{
+    wchar_t *wide;
+    if (widen(path, &wide, NULL) != LAR_OK)
+        return false;
+    const bool ok = DeleteFileW(wide);
+    lar_free(wide);
+    return ok;
+}
+
+bool lar_file_touch(const char *path, int64_t modified)
+{
+    wchar_t *wide;
+    if (widen(path, &wide, NULL) != LAR_OK)
+        return false;
+    HANDLE h = CreateFileW(wide, FILE_WRITE_ATTRIBUTES,
+                           FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                           OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    lar_free(wide);
+    if (h == INVALID_HANDLE_VALUE)
+        return false;
+    const uint64_t t = (uint64_t)(modified / 100 + 116444736000000000LL);
+    const FILETIME f = {(DWORD)t, (DWORD)(t >> 32)};
+    const bool ok = SetFileTime(h, NULL, NULL, &f);
+    CloseHandle(h);
+    return ok;
+}
+
+lar_status lar_dir_make(const char *path, lar_err *e)
+{
+    wchar_t *wide;
+    DWORD err = 0;
+    LAR_TRY(widen(path, &wide, e));
+    for (wchar_t *s = wide + 1; s[-1] && !err; s++)
+        if (*s == L'/' || *s == L'\\' || !*s) {
+            const wchar_t was = *s;
+            *s = 0;
+            if (s[-1] != L':' && !CreateDirectoryW(wide, NULL) && !is_directory(wide))
+                err = GetLastError();
+            *s = was;
+        }
+    lar_free(wide);
+    return err ? sys_fail(e, path, "cannot make the folder", err) : LAR_OK;
+}
+
+lar_status lar_dir_each(const char *path, lar_dir_fn *fn, void *user, lar_err *e)
+{
+    WIN32_FIND_DATAW d;
+    wchar_t *wide;
+    char name[3 * MAX_PATH + 1];
+    lar_buf all = {0};
+    lar_buf_printf(&all, "%s\\*", path);
+    if (all.oom)
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    lar_status st = widen(all.p, &wide, e);
+    lar_buf_free(&all);
+    LAR_TRY(st);
+    HANDLE h = FindFirstFileW(wide, &d);
+    const DWORD err = GetLastError();
+    lar_free(wide);
+    if (h == INVALID_HANDLE_VALUE)
+        return sys_fail(e, path, "cannot list", err);
+    do {
+        const LONGLONG t =
+            (LONGLONG)d.ftLastWriteTime.dwHighDateTime << 32 | d.ftLastWriteTime.dwLowDateTime;
+        const lar_file_id id = {.size = (uint64_t)d.nFileSizeHigh << 32 | d.nFileSizeLow,
+                                .modified = unix_time(t)};
+        const DWORD skip = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT;
+        if (!(d.dwFileAttributes & skip) &&
+            WideCharToMultiByte(CP_UTF8, 0, d.cFileName, -1, name, sizeof name, NULL, NULL) > 0)
+            fn(name, &id, user);
+    } while (FindNextFileW(h, &d));
+    FindClose(h);
+    return LAR_OK;
+}
+
 /* ---- clock, memory, processors -----------------------------------------------------------------
  */
 
@@ -276,6 +430,13 @@ double lar_clock(void)
     QueryPerformanceCounter(&now);
     QueryPerformanceFrequency(&hz);
     return (double)now.QuadPart / (double)hz.QuadPart;
+}
+
+int64_t lar_time(void)
+{
+    FILETIME f;
+    GetSystemTimeAsFileTime(&f);
+    return unix_time((LONGLONG)f.dwHighDateTime << 32 | f.dwLowDateTime);
 }
 
 size_t lar_peak_rss(void)

@@ -15,6 +15,7 @@
  */
 #ifndef LAR_GGUF_H
 #define LAR_GGUF_H
+#include "base/os.h"
 #include "tensor/dtype.h"
 
 typedef enum lar_gguf_type {
@@ -69,6 +70,8 @@ uint64_t lar_gguf_alignment(const lar_gguf *g);
 int lar_gguf_n_files(const lar_gguf *g);
 uint64_t lar_gguf_file_bytes(const lar_gguf *g); /* all files together */
 const char *lar_gguf_path(const lar_gguf *g);    /* "" for bytes in memory */
+/* One of its files, as it was mapped, and its path; NULL for bytes in memory. */
+const lar_map *lar_gguf_map(const lar_gguf *g, int file, const char **path);
 
 size_t lar_gguf_n_kv(const lar_gguf *g);
 const lar_gguf_kv *lar_gguf_kv_at(const lar_gguf *g, size_t i);

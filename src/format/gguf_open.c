@@ -208,6 +208,13 @@ const char *lar_gguf_path(const lar_gguf *g)
     return g->part[0].path ? g->part[0].path : "";
 }
 
+const lar_map *lar_gguf_map(const lar_gguf *g, int file, const char **path)
+{
+    const lar__gguf_part *p = &g->part[file];
+    *path = p->path;
+    return p->map.data ? &p->map : NULL;
+}
+
 size_t lar_gguf_n_kv(const lar_gguf *g)
 {
     return g->part[0].n_kv;

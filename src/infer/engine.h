@@ -17,6 +17,9 @@
 
 /* The version of docs/NUMERICS.md: what caches and saved sessions are keyed by. */
 #define LAR_NUMERICS 2
+/* How keys and values lie in a page: goes up when that changes, so that pages in files are not
+ * mistaken. */
+#define LAR_KV_LAYOUT 1
 
 typedef struct lar_engine lar_engine;
 typedef struct lar_seq lar_seq;

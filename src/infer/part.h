@@ -75,4 +75,7 @@ int lar__pages_left(const lar_engine *en);           /* that can be taken */
 int32_t lar__page_take(lar_engine *en);
 void lar__page_release(lar_engine *en, int32_t page);
 
+/* The checksum that a page's bytes carry. A fuzz target mends its inputs with it. */
+uint64_t lar__page_sum(const uint8_t *p, size_t n);
+
 #endif

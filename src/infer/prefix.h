@@ -18,4 +18,27 @@ int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n);
 /* Forget all that no sequence holds, and by which tokens the rest was found. */
 void lar_engine_forget(lar_engine *en);
 
+/* ---- a page as bytes, for a file --------------------------------------------------------------
+ * What it holds depends on the model, numerics, KV type and layout, and on all tokens up to its
+ * last: the name says which, and whoever asks for a page by name gets that page or an error.
+ */
+
+enum { LAR_PAGE_NAME = 32 };
+
+/* What a page's bytes depend on, but for the model and the tokens. */
+typedef struct lar_page_kind {
+    uint32_t numerics, layout, kv_type, page, n_caches;
+    uint64_t bytes;
+} lar_page_kind;
+lar_page_kind lar_engine_page_kind(const lar_engine *en);
+
+size_t lar_page_file_bytes(const lar_engine *en);
+/* A whole page of `s`, the page'th, into lar_page_file_bytes at `out`. */
+void lar_page_pack(const lar_seq *s, int page, const uint8_t name[LAR_PAGE_NAME], uint8_t *out);
+/* Append a page with these tokens to `s`, which must hold whole pages only. LAR_EFORMAT for damaged
+ * bytes or another name; `s` is then as before. */
+lar_status lar_page_unpack(lar_seq *s, const int32_t tokens[LAR_PAGE],
+                           const uint8_t name[LAR_PAGE_NAME], const uint8_t *bytes, size_t n,
+                           lar_err *e);
+
 #endif

@@ -8,6 +8,7 @@
 #include "tasks/answer.h"
 #include "tasks/chat_prompt.h"
 #include "tasks/json.h"
+#include "tasks/prefix_disk.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,7 +174,7 @@ typedef struct state {
     lar_logit_bias *bias;
     lar_ids breakers, out;
     size_t at; /* prompt tokens evaluated */
-    int cached;
+    int cached, from_disk;
     uint64_t seed;
     const float *logits; /* of the next token; NULL until the prompt is done */
     lar_spec *spec;      /* the session's; NULL: no speculation */
@@ -361,12 +362,27 @@ static lar_status check_stop(const params *p, lar_err *e)
     return LAR_OK;
 }
 
+/* What the session holds or remembers of the prompt's first n tokens, then what a folder does. */
+static void take_prefix(lar_task *t, int n)
+{
+    state *s = t->state;
+    lar_session *ses = t->session;
+    ses->prompt_n = 0;
+    s->cached = lar_seq_prefix(ses->seq, s->prompt.p, n);
+    if (ses->prefix) {
+        const int held = s->cached;
+        s->cached =
+            lar_prefix_disk_fetch(ses->prefix, t->model, ses->engine, ses->seq, s->prompt.p, n);
+        s->from_disk = LAR_MAX(0, s->cached - held);
+    }
+    s->at = (size_t)s->cached;
+}
+
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
     const lar_tokenizer *tok = t->model->vocab.tok;
-    lar_seq *seq = t->session->seq;
     s->t_start = lar_clock();
     if (!tok)
         return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
@@ -389,9 +405,7 @@ static lar_status start(lar_task *t, lar_err *e)
     LAR_TRY(make_sampler(t, s, e));
     /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
      * logits. */
-    const int same = lar_seq_prefix(seq, s->prompt.p, (int)s->prompt.n - 1);
-    s->at = (size_t)same;
-    s->cached = same;
+    take_prefix(t, (int)s->prompt.n - 1);
     return LAR_OK;
 }
 
@@ -480,6 +494,7 @@ static lar_status shift(lar_task *t, lar_err *e)
     for (int i = keep + drop; i < n && st == LAR_OK; i++)
         st = lar_ids_add(&rest, lar_seq_tokens(seq)[i], e);
     lar_seq_truncate(seq, keep);
+    t->session->prompt_n = LAR_MIN(t->session->prompt_n, keep);
     const int batch = lar_engine_batch(t->session->engine);
     for (size_t i = 0; i < rest.n && st == LAR_OK; i += (size_t)batch) {
         st = lar_task_cancelled(t) ? lar_fail(e, LAR_ECANCELLED, "cancelled") : LAR_OK;
@@ -505,6 +520,7 @@ static lar_status prompt_step(lar_task *t, lar_err *e)
         return lar_task_progress(t, (double)s->at / (double)s->prompt.n, "prompt", e);
     }
     s->t_prompt = lar_clock();
+    t->session->prompt_n = (int)s->prompt.n;
     return LAR_OK;
 }
 
@@ -605,6 +621,7 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     const double n_out = (double)s->out.n;
     lar_json_put(tm, "prompt_tokens", json_integer((json_int_t)s->prompt.n), &bad);
     lar_json_put(tm, "cached_tokens", json_integer(s->cached), &bad);
+    lar_json_put(tm, "cached_on_disk", json_integer(s->from_disk), &bad);
     lar_json_put(
         tm, "prompt_per_second",
         json_real(per_second((double)(s->prompt.n - (size_t)s->cached), s->t_prompt - s->t_start)),

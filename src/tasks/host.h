@@ -39,6 +39,8 @@ struct lar_session {
     lar_seq *seq;       /* the one sequence of this session */
     lar_model *draft;   /* guesses for this one; NULL: none */
     lar_spec *spec;
+    struct lar_prefix_disk *prefix; /* where evaluated prompts are kept, or NULL */
+    int prompt_n; /* how many of the sequence's first tokens are the last answer's prompt */
     int ctx_asked,
         ctx_model; /* tokens: as the caller wanted (0: by default), as the model was trained */
 };

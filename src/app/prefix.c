@@ -1,0 +1,221 @@
+/*
+ * prefix.c - the folder of evaluated prompts: where it is, when it is used, keeping a prompt when
+ * nobody waits for it, and `lar cache`. Depends on lar.h, base.
+ */
+#include "app/app.h"
+#include "base/os.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#ifndef _WIN32
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+enum { PAGE = 64, LEAST = 256 };
+static const double DEFAULT_BYTES = 2147483648.0;
+
+/* "2GiB", "500M", "0", "off"; false for anything else. */
+static bool read_size(const char *s, double *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    if (strcmp(s, "off") == 0) {
+        *bytes = 0;
+        return true;
+    }
+    if (*s < '0' || *s > '9')
+        return false;
+    *bytes = strtod(s, &end);
+    const char *u = *end ? strchr(units, *end >= 'a' && *end <= 'z' ? *end - 32 : *end) : NULL;
+    for (const char *k = units; u && k <= u; k++)
+        *bytes *= 1024;
+    end += u != NULL;
+    if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
+        end = "";
+    return !*end && *bytes >= 0 && *bytes < 1e18;
+}
+
+/* What the folder may hold; 0: no prefix cache. */
+static double limit_bytes(const cli_ui *ui)
+{
+    const char *s = lar_getenv("LAR_PREFIX_CACHE");
+    double bytes = DEFAULT_BYTES;
+    if (s && *s && !read_size(s, &bytes)) {
+        cli_note(ui, "no prefix cache: LAR_PREFIX_CACHE is '%.40s', want a size or \"off\"", s);
+        return 0;
+    }
+    return bytes;
+}
+
+/* By default where an answer is text for a person; JSON is for measuring and scripts. */
+void cli_prefix_options(const cli_args *a, cli_client *c, lar_session_options *o)
+{
+    if (!cli_flag_find(a, "prefix-cache"))
+        return;
+    if (cli_get(a, "prefix-cache") ? !cli_is_on(a, "prefix-cache")
+                                   : cli_is_on(a, "json") || cli_get(a, "cache"))
+        return;
+    const double bytes = limit_bytes(&a->ui);
+    if (bytes < 1 || !(c->prefix_dir = cli_prefix_dir()))
+        return;
+    o->prefix_dir = c->prefix_dir;
+    o->prefix_bytes = (uint64_t)bytes;
+}
+
+#ifndef _WIN32
+/* A process of its own, which nobody waits for and which holds nothing open, stores the prompt: the
+ * command ends as soon as the answer is there. */
+static void keep_beside(lar_session *s)
+{
+    const pid_t pid = fork();
+    if (pid < 0) {
+        lar_session_keep(s, NULL);
+        return;
+    }
+    if (pid > 0) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        return;
+    }
+    if (fork() != 0)
+        _exit(0); /* its child belongs to nobody then, and leaves no zombie */
+    setsid();
+    const long most = sysconf(_SC_OPEN_MAX);
+    for (int fd = 0; fd < (most > 0 && most < 4096 ? (int)most : 4096); fd++)
+        close(fd);
+    if (open("/dev/null", O_RDWR) == 0 && dup(0) == 1 && dup(0) == 2 && nice(10) != -2)
+        lar_session_keep(s, NULL);
+    _exit(0);
+}
+#endif
+
+void cli_prefix_keep(cli_client *c, const json_t *result)
+{
+    const double prompt = cli_num(result, "timings.prompt_tokens", 0),
+                 cached = cli_num(result, "timings.cached_tokens", 0);
+    if (!c->prefix_dir || !result)
+        return;
+    c->kept = cli_num(result, "timings.cached_on_disk", 0) > 0 ? cached : LAR_MIN(c->kept, cached);
+    if (prompt < LEAST || prompt - c->kept < PAGE)
+        return;
+    c->kept = prompt;
+#ifdef _WIN32
+    lar_session_keep(c->s, NULL);
+#else
+    keep_beside(c->s);
+#endif
+}
+
+/* ---- lar cache ---------------------------------------------------------------------------------
+ */
+
+typedef struct survey {
+    const char *dir;
+    double files, bytes;
+    bool clear;
+    lar_buf path;
+} survey;
+
+/* Names that the library makes: hex digits, '-', hex digits, ".kv"; "models"; and what is written
+ * aside for either. Anything else in the folder is somebody's. */
+static bool is_ours(const char *name)
+{
+    static const char hex[] = "0123456789abcdef";
+    const size_t n = strspn(name, hex), m = name[n] == '-' ? strspn(name + n + 1, hex) : 0;
+    const char *rest = strncmp(name, "models", 6) == 0 ? name + 6 : name + n + 1 + m + 3;
+    if (rest != name + 6 && (n != 16 || m != 48 || strncmp(name + n + 1 + m, ".kv", 3) != 0))
+        return false;
+    return !*rest || (*rest == '.' && strspn(rest + 1, hex) == 16 && !strcmp(rest + 17, ".tmp"));
+}
+
+static void see_file(const char *name, const lar_file_id *id, void *user)
+{
+    survey *v = user;
+    if (!is_ours(name))
+        return;
+    v->files++;
+    v->bytes += (double)id->size;
+    if (!v->clear)
+        return;
+    lar_buf_clear(&v->path);
+    lar_buf_printf(&v->path, "%s/%s", v->dir, name);
+    if (!v->path.oom)
+        lar_file_remove(v->path.p);
+}
+
+json_t *cli_prefix_json(const cli_ui *ui)
+{
+    char *dir = cli_prefix_dir();
+    survey v = {.dir = dir};
+    if (dir)
+        lar_dir_each(dir, see_file, &v, NULL);
+    json_t *j = json_pack("{s:s?,s:f,s:f,s:f}", "directory", dir, "files", v.files, "bytes",
+                          v.bytes, "limit", limit_bytes(ui));
+    lar_free(dir);
+    return j;
+}
+
+void cli_prefix_line(const json_t *j, char *out, size_t size)
+{
+    char used[32], limit[32];
+    const double most = cli_num(j, "limit", 0);
+    const char *dir = cli_str(j, "directory", NULL);
+    cli_bytes(cli_num(j, "bytes", 0), used, sizeof used);
+    if (dir)
+        snprintf(out, size, "%s of %s, %s", used,
+                 most >= 1 ? cli_bytes(most, limit, sizeof limit) : "none (it is off)", dir);
+    else
+        snprintf(out, size, "none: HOME is not set");
+}
+
+static lar_status clear(lar_err *e)
+{
+    char *dir = cli_prefix_dir();
+    survey v = {.dir = dir, .clear = true}, left = {.dir = dir};
+    lar_status s = dir ? lar_dir_each(dir, see_file, &v, e) : LAR_OK;
+    if (s == LAR_OK && dir)
+        s = lar_dir_each(dir, see_file, &left, e);
+    if (s == LAR_ENOTFOUND)
+        s = LAR_OK;
+    if (s == LAR_OK && left.files > 0)
+        s = lar_fail(e, LAR_EIO, "%s: %.0f files could not be removed", dir, left.files);
+    lar_buf_free(&v.path);
+    lar_free(dir);
+    return s;
+}
+
+static int run(cli_args *a)
+{
+    lar_err e = {0};
+    int code = CLI_OK;
+    if (cli_is_on(a, "clear") && clear(&e) != LAR_OK)
+        return cli_report(a, &e);
+    json_t *j = cli_prefix_json(&a->ui);
+    if (cli_is_on(a, "json") || !j) {
+        code = cli_print_json(&a->ui, j);
+    } else {
+        char line[1200];
+        cli_prefix_line(j, line, sizeof line);
+        printf("%s\n", line);
+    }
+    json_decref(j);
+    return code;
+}
+
+static const cli_flag own[] = {
+    {.name = "clear", .type = CLI_BOOL, .help = "remove all of it"},
+};
+
+const cli_verb cli_verb_cache = {
+    .name = "cache",
+    .usage = "lar cache [--clear] [--json]",
+    .help = "show or clear the prefix cache",
+    .groups = CLI_G_JSON,
+    .own = own,
+    .n_own = LAR_LEN(own),
+    .run = run,
+    .more = "`lar run` and `lar chat` keep what they computed of long prompts, so that a later "
+            "start with the same beginning need not compute it again. --no-prefix-cache does "
+            "without; LAR_PREFIX_CACHE sets the size (4GiB, 500M) or is \"off\"."};
