@@ -11,7 +11,7 @@ pass=0 fail=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export LAR_MODELS=$work/models XDG_STATE_HOME=$work/state HOME=$work
-unset NO_COLOR LAR_CPU COLUMNS
+unset NO_COLOR LAR_CPU COLUMNS XDG_CACHE_HOME LAR_PREFIX_CACHE
 mkdir "$LAR_MODELS"
 
 if [ ! -x "$lar" ] || [ ! -f "$tiny" ]; then
@@ -64,7 +64,7 @@ call version --json
 ok "version --json" json "$out" 'j["version"] and j["abi"] >= 0'
 call
 ok "no verb: help" says "$out" '^Verbs'
-for verb in chat run list show tokenize template logits bench doctor completion help version; do
+for verb in chat run list show tokenize template logits bench doctor cache completion help version; do
     call help "$verb"
     ok "help $verb" code 0
     ok "help $verb: usage" says "$out" "^Usage: lar $verb"
@@ -235,6 +235,78 @@ call show "$tiny" --color always
 ok "--color always colours" says "$out" $'\033'
 NO_COLOR=1 call show "$tiny"
 ok "NO_COLOR" plain "$out"
+
+# ---- the prefix cache ---------------------------------------------------------------------------------
+prefix=$work/.cache/lar/prefix
+printf 'a b c d e f g h i j k l m n o p q r s t u v w x y z %.0s' {1..12} >"$work/long"
+long() { # FLAGS...: an answer to a long prompt
+    rc=0
+    timeout 60 "$lar" run -m "$tiny" --raw -n 4 --temp 0 --ignore-eos "$@" <"$work/long" >"$out" 2>"$err" || rc=$?
+}
+pages() { find "$prefix" -name '*.kv' 2>/dev/null | wc -l; }
+# soon COMMAND...: what is kept is written by a process of its own, after the answer.
+soon() {
+    local i
+    for i in {1..200}; do
+        "$@" && return
+        sleep 0.05
+    done
+    return 1
+}
+some_pages() { [ "$(pages)" -gt 5 ] && [ ! -e "$prefix"/*.tmp ]; }
+long --json
+ok "--json keeps nothing" test ! -e "$work/.cache"
+call bench -m "$tiny" --prompts 300 --generate 1 --repetitions 1
+call logits -m "$tiny" -p "$(cat "$work/long")"
+ok "bench and logits keep nothing" test ! -e "$work/.cache"
+long --no-prefix-cache
+cp "$out" "$work/plain"
+LAR_PREFIX_CACHE=off long
+LAR_PREFIX_CACHE=0 long
+long --cache "$work/long.session"
+sleep 0.5
+ok "switched off, it keeps nothing" test ! -e "$work/.cache"
+LAR_PREFIX_CACHE=much long
+ok "a size that is none" says "$err" "LAR_PREFIX_CACHE is 'much'"
+long
+ok "run keeps a long prompt" soon some_pages
+ok "for this user alone" test "$(stat -c %a "$prefix" 2>/dev/null || stat -f %Lp "$prefix")" = 700
+sleep 0.3
+long --json --prefix-cache
+ok "and the next run finds it" json "$out" 'j["timings"]["cached_on_disk"] > 300 and
+ j["timings"]["cached_on_disk"] == j["timings"]["cached_tokens"]'
+long --json
+ok "--json does not look" json "$out" 'j["timings"]["cached_tokens"] == 0'
+long
+ok "the answer is the same" cmp "$out" "$work/plain"
+chat_pages() { [ "$(pages)" -gt "$before" ]; }
+before=$(pages)
+timeout 60 "$lar" chat -m "$tiny" -n 2 --temp 0 <"$work/long" >"$out" 2>"$err"
+ok "chat keeps a long prompt" soon chat_pages
+sleep 0.3
+call cache
+ok "cache" says "$out" "of 2.1 GB, $prefix"
+call cache --json
+ok "cache --json" json "$out" 'j["files"] > 6 and j["bytes"] > 10000 and j["limit"] == 2**31'
+call doctor
+ok "doctor shows it" says "$out" "^prefix cache .*$prefix"
+echo mine >"$prefix/notes"
+call cache --clear
+ok "cache --clear" says "$out" '^0 '
+ok "cache --clear removes nothing else" test "$(ls "$prefix")" = notes
+LAR_PREFIX_CACHE=200K long
+small_pages() { [ "$(pages)" -gt 0 ]; }
+soon small_pages
+sleep 0.3
+call cache
+ok "LAR_PREFIX_CACHE is the size" test "$(pages)" -le 3
+(unset HOME; long; call cache; ok "no HOME" says "$out" 'HOME is not set'; exit "$fail") || fail=$((fail + 1))
+rm -rf "$work/.cache"
+touch "$work/.cache"
+long
+ok "a folder that cannot be made" cmp "$out" "$work/plain"
+ok "... is no reason to say anything" empty "$err"
+rm -f "$work/.cache"
 
 # ---- tokenize, template, logits, show, doctor, list ----------------------------------------------------
 printf 'Hello' | timeout 60 "$lar" tokenize -m "$tiny" >"$out" 2>"$err"

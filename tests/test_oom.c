@@ -361,6 +361,58 @@ static void test_token_allocates_little(void **state)
     lar_runtime_free(rt);
 }
 
+/* The folder of evaluated prompts: what cannot be had counts as absent, and keeping says so. */
+static void test_prefix_folder(void **state)
+{
+    (void)state;
+    lar_err e = {0};
+    lar_runtime *rt;
+    lar_model *m;
+    outcome want, got;
+    char dir[300], json[900], text[601];
+    const char *tmp = getenv("TMPDIR");
+    const lar_runtime_options ro = {.size = sizeof ro, .threads = 1};
+    if (!oom_linked())
+        skip();
+    snprintf(dir, sizeof dir, "%s/lar-test-oom-%ld", tmp ? tmp : "/tmp", (long)(lar_clock() * 1e9));
+    for (int i = 0; i < 600; i++)
+        text[i] = (char)('A' + i * i % 26);
+    text[600] = 0;
+    snprintf(json, sizeof json,
+             "{\"raw\":true,\"temp\":0,\"ignore_eos\":true,\"max_tokens\":2,\"prompt\":\"%s\"}",
+             text);
+    assert_int_equal(lar_runtime_new(&ro, &rt, &e), LAR_OK);
+    assert_int_equal(lar_model_open(rt, model_path, NULL, &m, &e), LAR_OK);
+    const lar_session_options so = {.size = sizeof so, .ctx = 1024, .prefix_dir = dir};
+    for (int round = 0; round < 3; round++) { /* the answer; keeping it; the answer from there */
+        long n = 0;
+        for (bool hit = true; hit; n++) {
+            lar_session *s;
+            lar_status st;
+            assert_int_equal(lar_session_new(m, &so, &s, &e), LAR_OK);
+            if (round == 1)
+                assert_int_equal(request(s, "generate", json, &got, &e), LAR_OK);
+            oom_fail_at(n);
+            st = round == 1 ? lar_session_keep(s, &e) : request(s, "generate", json, &got, &e);
+            hit = oom_hit();
+            oom_fail_at(-1);
+            if (st != LAR_OK && (st != LAR_ENOMEM || !hit))
+                fail_msg("round %d, allocation %ld: %s", round, n, e.msg);
+            if (st == LAR_OK && round == 0 && !hit)
+                want = got;
+            if (st == LAR_OK && round == 2)
+                assert_string_equal(got.text, want.text);
+            lar_session_free(s);
+        }
+        assert_in_range(n, 3, 3000);
+    }
+    lar_model_free(m);
+    lar_runtime_free(rt);
+    char command[400];
+    snprintf(command, sizeof command, "rm -r '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_session_goes_on),
         cmocka_unit_test(test_speculation),
         cmocka_unit_test(test_session_files),
+        cmocka_unit_test(test_prefix_folder),
         cmocka_unit_test(test_steps_allocate_nothing),
         cmocka_unit_test(test_token_allocates_little),
     };

@@ -75,7 +75,12 @@ int lar__pages_left(const lar_engine *en);           /* that can be taken */
 int32_t lar__page_take(lar_engine *en);
 void lar__page_release(lar_engine *en, int32_t page);
 
-/* The checksum that a page's bytes carry. A fuzz target mends its inputs with it. */
+/* A saved sequence as bytes; `path` is for messages. */
+lar_status lar__seq_load_bytes(lar_seq *s, const char *path, const uint8_t *data, size_t n,
+                               lar_err *e);
+/* The checksums that a saved sequence (its last 8 bytes) and a page's bytes (from 8 on) carry. A
+ * fuzz target mends its inputs with them. */
+uint64_t lar__seq_file_sum(const lar_seq *s, const uint8_t *p, size_t n, size_t n_tokens);
 uint64_t lar__page_sum(const uint8_t *p, size_t n);
 
 #endif

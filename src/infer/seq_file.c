@@ -117,18 +117,17 @@ lar_status lar_seq_save(const lar_seq *s, const char *path, lar_err *e)
     return lar_file_commit(w.f, e);
 }
 
-static lar_status check_header(const lar_seq *s, const char *path, const lar_map *m,
+static lar_status check_header(const lar_seq *s, const char *path, const uint8_t *p, size_t size,
                                size_t *n_tokens, lar_err *e)
 {
     const header want = header_of(s);
-    if (m->size < HEADER || memcmp(m->data, magic, 8) != 0)
+    if (size < HEADER || memcmp(p, magic, 8) != 0)
         return lar_fail(e, LAR_EFORMAT, "%s is not a saved session", path);
-    const uint64_t id = lar_u64(m->data + 8), n = lar_u64(m->data + 16),
-                   bytes = lar_u64(m->data + 24);
-    const uint32_t numerics = lar_u32(m->data + 32), type = lar_u32(m->data + 36);
-    if (id != want.identity || lar_u32(m->data + 44) != want.n_layer)
+    const uint64_t id = lar_u64(p + 8), n = lar_u64(p + 16), bytes = lar_u64(p + 24);
+    const uint32_t numerics = lar_u32(p + 32), type = lar_u32(p + 36);
+    if (id != want.identity || lar_u32(p + 44) != want.n_layer)
         return lar_fail(e, LAR_EARG, "%s was saved with another model", path);
-    if (numerics != want.numerics || lar_u32(m->data + 40) != want.page)
+    if (numerics != want.numerics || lar_u32(p + 40) != want.page)
         return lar_fail(e, LAR_EARG, "%s has numerics version %u, want %u", path, numerics,
                         want.numerics);
     if (type != want.kv_type || bytes != want.page_bytes) {
@@ -140,18 +139,18 @@ static lar_status check_header(const lar_seq *s, const char *path, const lar_map
         return lar_fail(e, LAR_EFULL, "%s holds %llu tokens, this session's context is %d", path,
                         (unsigned long long)n, s->en->opts.ctx);
     const uint64_t pages = (n + LAR_PAGE - 1) / LAR_PAGE;
-    if (m->size != HEADER + 4 * n + pages * bytes * want.n_layer + 8)
+    if (size != HEADER + 4 * n + pages * bytes * want.n_layer + 8)
         return lar_fail(e, LAR_EFORMAT, "%s is truncated or too long: %zu bytes for %llu tokens",
-                        path, m->size, (unsigned long long)n);
+                        path, size, (unsigned long long)n);
     *n_tokens = (size_t)n;
     return LAR_OK;
 }
 
-/* The checksum over the same pieces as put() saw them. */
-static bool checksum_fits(const lar_seq *s, const lar_map *m, size_t n_tokens)
+/* The checksum over the same pieces as put() saw them; check_header found that they are there. */
+uint64_t lar__seq_file_sum(const lar_seq *s, const uint8_t *p, size_t n, size_t n_tokens)
 {
     const size_t kb = s->en->k[0]->stride[3], vb = s->en->v[0]->stride[3];
-    const uint8_t *p = m->data, *end = m->data + m->size - 8;
+    const uint8_t *end = p + n - 8;
     uint64_t sum = lar_random(0, lar_hash64(p, HEADER));
     p += HEADER;
     for (size_t i = 0; i < n_tokens; i++, p += 4)
@@ -161,17 +160,18 @@ static bool checksum_fits(const lar_seq *s, const lar_map *m, size_t n_tokens)
         sum = lar_random(sum, lar_hash64(p + kb, vb));
         p += kb + vb;
     }
-    return sum == lar_u64(end);
+    return sum;
 }
 
-static lar_status load(lar_seq *s, const char *path, const lar_map *m, lar_err *e)
+lar_status lar__seq_load_bytes(lar_seq *s, const char *path, const uint8_t *data, size_t size,
+                               lar_err *e)
 {
     lar_engine *en = s->en;
     size_t n = 0;
-    LAR_TRY(check_header(s, path, m, &n, e));
-    if (!checksum_fits(s, m, n))
+    LAR_TRY(check_header(s, path, data, size, &n, e));
+    if (lar__seq_file_sum(s, data, size, n) != lar_u64(data + size - 8))
         return lar_fail(e, LAR_EFORMAT, "%s is damaged: the checksum does not fit", path);
-    const uint8_t *p = m->data + HEADER;
+    const uint8_t *p = data + HEADER;
     for (size_t i = 0; i < n; i++)
         if (lar_u32(p + 4 * i) >= en->net->hp.n_vocab)
             return lar_fail(e, LAR_EFORMAT, "%s: token %u at %zu, want below %u", path,
@@ -197,7 +197,7 @@ lar_status lar_seq_load(lar_seq *s, const char *path, lar_err *e)
 {
     lar_map m;
     LAR_TRY(lar_map_open(path, &m, e));
-    const lar_status st = load(s, path, &m, e);
+    const lar_status st = lar__seq_load_bytes(s, path, m.data, m.size, e);
     lar_map_close(&m);
     return st;
 }
