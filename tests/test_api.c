@@ -773,6 +773,7 @@ static const struct {
     F(lar_session_clear),
     F(lar_session_free),
     F(lar_session_info),
+    F(lar_session_keep),
     F(lar_session_load),
     F(lar_session_new),
     F(lar_session_save),

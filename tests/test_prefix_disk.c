@@ -50,11 +50,13 @@ static files look(void)
     return f;
 }
 
+/* What others are writing aside is theirs. */
 static void wipe_one(const char *name, const lar_file_id *id, void *user)
 {
     char path[600];
     (void)id;
-    (void)user;
+    if (!user && strstr(name, ".tmp"))
+        return;
     snprintf(path, sizeof path, "%s/%s", dir, name);
     lar_file_remove(path);
 }
@@ -135,7 +137,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    wipe();
+    lar_dir_each(dir, wipe_one, dir, NULL);
     lar_model_free(model);
     lar_runtime_free(rt);
     rmdir(dir);
@@ -470,7 +472,7 @@ static void test_private(void **state)
     (void)state;
     char *a = fields(300, 1, "");
     struct stat st;
-    wipe();
+    lar_dir_each(dir, wipe_one, dir, NULL);
     rmdir(dir);
     ask_new(model, "f16", a, true, 0, NULL);
     assert_int_equal(stat(dir, &st), 0);
