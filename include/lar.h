@@ -126,7 +126,7 @@ typedef struct lar_session_options {
     size_t size;
     int ctx;             /* tokens; 0: the model's own, at most 4,096 */
     int batch;           /* prompt tokens evaluated in one step; 0: 512 */
-    const char *kv_type; /* "f32", "f16" (default), "q8_0" */
+    const char *kv_type; /* "f32", "f16" (default), "q8_0", "q4_0" */
     /* A smaller model with the same vocabulary, which guesses tokens that this one then checks
      * several at a time: the answer stays the same. NULL: none. The session keeps it alive. */
     lar_model *draft;

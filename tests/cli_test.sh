@@ -92,7 +92,7 @@ ok "bad whole number" one_error 2 'whole number'
 call run -m "$tiny" -p hi --temp -1
 ok "out of range" one_error 2 'temp'
 call run -m "$tiny" -p hi --kv f64
-ok "bad choice" one_error 2 'want one of f32, f16, q8_0'
+ok "bad choice" one_error 2 'want one of f32, f16, q8_0, q4_0'
 call run -m "$tiny" -p hi -n
 ok "missing value" one_error 2 'value is missing'
 call run -m "$tiny" --color blue -p hi
@@ -340,7 +340,7 @@ call logits -m "$tiny" -p Hello --top 5 --json
 ok "logits --json" json "$out" 'len(j["logits"]) == 5 and len(j["sha256"]) == 64 and
  all(set(x) >= {"id", "logit", "logprob"} for x in j["logits"]) and
  j["logits"] == sorted(j["logits"], key=lambda x: -x["logit"])'
-for kv in f32 f16 q8_0; do
+for kv in f32 f16 q8_0 q4_0; do
     call logits -m "$tiny" -p Hello --top 1 --kv "$kv" --json
     ok "logits --kv $kv" json "$out" 'len(j["logits"]) == 1'
 done
@@ -414,7 +414,7 @@ done
 ok "completion works in bash" bash -c 'source "$1"; PATH=$2:$PATH
     COMP_WORDS=(lar run --top) COMP_CWORD=2; _lar; [[ " ${COMPREPLY[*]} " == *" --top-k "* ]] &&
     COMP_WORDS=(lar ru) COMP_CWORD=1 && _lar && [ "${COMPREPLY[*]}" = run ] &&
-    COMP_WORDS=(lar run --kv q) COMP_CWORD=3 && _lar && [ "${COMPREPLY[*]}" = q8_0 ] &&
+    COMP_WORDS=(lar run --kv q8) COMP_CWORD=3 && _lar && [ "${COMPREPLY[*]}" = q8_0 ] &&
     COMP_WORDS=(lar run Tin) COMP_CWORD=2 && _lar && [ "${COMPREPLY[*]}" = Tiny-Model ]' \
     _ "$work/comp.bash" "$(dirname "$lar")"
 call completion tcsh

@@ -624,7 +624,7 @@ static void sessions_tell(void **state)
         int asked, ctx;
         bool reduced;
         const char *kv;
-    } cases[] = {{0, 2048, false, NULL}, {256, 256, false, "q8_0"}, {1 << 20, 2048, true, "f32"}};
+    } cases[] = {{0, 2048, false, NULL}, {256, 256, false, "q8_0"}, {256, 256, false, "q4_0"}, {1 << 20, 2048, true, "f32"}};
     for (size_t i = 0; i < LAR_LEN(cases); i++) {
         o.ctx = cases[i].asked;
         o.kv_type = cases[i].kv;
@@ -641,7 +641,7 @@ static void sessions_tell(void **state)
         if (i + 1 < LAR_LEN(cases))
             lar_session_free(s);
     }
-    o.kv_type = "q4_0";
+    o.kv_type = "q5_0";
     lar_session *no;
     assert_int_equal(lar_session_new(m, &o, &no, &e), LAR_EARG);
     o = (lar_session_options){.size = sizeof o, .ctx = -1};

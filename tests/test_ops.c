@@ -237,11 +237,14 @@ typedef struct shape {
 
 enum { PAGES = 8 };
 
+/* Element d of a cell in F32 pages: of values, and of keys, which lie [dim][LAR_PAGE]. */
+static double value(const float *c, int dim, int kv, int page, int head, int cell, int d)
+{
+    return (double)c[(((int64_t)page * kv + head) * LAR_PAGE + cell) * dim + d];
+}
 static double key(const float *c, int dim, int kv, int page, int head, int cell, int d)
 {
-    return (double)
-        c[((((size_t)page * (size_t)kv + (size_t)head) * LAR_PAGE + (size_t)cell) * (size_t)dim) +
-          (size_t)d];
+    return (double)c[(((int64_t)page * kv + head) * dim + d) * LAR_PAGE + cell];
 }
 
 static void reference(const shape *s, const float *q, const float *k, const float *v,
@@ -264,7 +267,7 @@ static void reference(const shape *s, const float *q, const float *k, const floa
     for (int d = 0; d < s->dv; d++) {
         out[d] = 0;
         for (int j = lo; j <= pos; j++)
-            out[d] += p[j] / sum * key(v, s->dv, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d);
+            out[d] += p[j] / sum * value(v, s->dv, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d);
     }
 }
 

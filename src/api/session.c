@@ -21,7 +21,7 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     const char *kv = o->kv_type ? o->kv_type : "f16";
     out->kv_type = lar_engine_kv_by_name(kv);
     if (!out->kv_type)
-        return lar_fail(e, LAR_EARG, "kv_type: got \"%.40s\", want f32, f16 or q8_0", kv);
+        return lar_fail(e, LAR_EARG, "kv_type: got \"%.40s\", want f32, f16, q8_0 or q4_0", kv);
     out->ctx = o->ctx ? o->ctx : CTX_DEFAULT;
     if (trained > 0)
         out->ctx = LAR_MIN(out->ctx, trained);

@@ -25,6 +25,7 @@
  *   vi_sra24
  *   vi_rows4(p, stride)          4 bytes of each of 16 rows
  *   vi_rows16(p, stride, out)    16 bytes of each: out[i] has bytes 4i..4i+3
+ *   vi_load_s8(p)                16 signed bytes, a lane each
  *   vi_store_s8(p, a)            lanes within -128..127 as 16 bytes
  *   vi_hsum(a)                   the sum of the lanes
  *   vf_from_f16_low(a)           the F16 in the low half of each lane
@@ -88,11 +89,19 @@ static inline uint32_t vi_ld32_(const void *p)
 #define LAR_CAT(a, b) LAR_CAT_(a, b)
 #define LAR_VSYM(name) LAR_CAT(name, LAR_VARIANT)
 
-/* e^x in every lane, within 1 ulp; 0 below -87.33, +inf above 88.72 (no subnormal results). */
-static inline vf vf_exp(vf x)
+#ifndef LAR_VARIANT_avx512 /* which has an instruction for it */
+/* a * 2^n for n in [-126, 128] and 0.5 < a < 2, f being n: in two halves, since 2^128 is none. */
+static inline vf vf_scale_exp_(vf a, vi n, vf f)
 {
-    const vf hi = vf_set1(88.72283f), lo = vf_set1(-87.33654f);
-    vf c = vf_max(lo, vf_min(hi, x)); /* in this order a NaN stays one */
+    (void)f;
+    const vi h = vi_sra1(n);
+    return vf_scale2(vf_scale2(a, h), vi_sub(n, h));
+}
+#endif
+
+/* e^c for c within [-87.33654, 88.72283], or NaN. */
+static inline vf vf_exp_(vf c)
+{
     vi n = vf_round_i(vf_mul(c, vf_set1(1.44269504088896341f)));
     vf fn = vf_from_i(n);
     vf r = vf_fma(fn, vf_set1(-0.693145751953125f), c);
@@ -104,11 +113,23 @@ static inline vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
     p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
     p = vf_add(vf_fma(vf_mul(r, r), p, r), vf_set1(1.0f));
-    /* 2^n in two halves: n reaches 128 at the top. */
-    vi h = vi_sra1(n);
-    p = vf_scale2(vf_scale2(p, h), vi_sub(n, h));
+    return vf_scale_exp_(p, n, fn);
+}
+
+/* e^x in every lane, within 1 ulp; 0 below -87.33, +inf above 88.72 (no subnormal results). */
+static inline vf vf_exp(vf x)
+{
+    const vf hi = vf_set1(88.72283f), lo = vf_set1(-87.33654f);
+    vf p = vf_exp_(vf_max(lo, vf_min(hi, x))); /* in this order a NaN stays one */
     p = vf_lt(x, lo, vf_zero(), p);
     return vf_lt(hi, x, vf_set1(INFINITY), p);
+}
+
+/* The same for x <= 0 (or NaN), with less ado. */
+static inline vf vf_exp_neg(vf x)
+{
+    const vf lo = vf_set1(-87.33654f);
+    return vf_lt(x, lo, vf_zero(), vf_exp_(vf_max(lo, x)));
 }
 
 /* 1 / (1 + e^-x) */

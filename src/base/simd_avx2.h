@@ -183,6 +183,11 @@ static inline void vi_store(int32_t *p, vi x)
     _mm256_storeu_si256(q, x.a);
     _mm256_storeu_si256(q + 1, x.b);
 }
+static inline vi vi_load_s8(const int8_t *p)
+{
+    const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (vi){_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))};
+}
 static inline void vi_store_s8(int8_t *p, vi x)
 {
     __m256i h = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);

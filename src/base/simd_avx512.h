@@ -127,6 +127,13 @@ static inline vf vf_scale2(vf a, vi n)
     __m512i e = _mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23);
     return _mm512_mul_ps(a, _mm512_castsi512_ps(e));
 }
+/* a * 2^n, f being n: exact where the two halves of the definition are (0.5 < a < 2, n within
+ * [-126, 128]; e^x is finite up to there). */
+static inline vf vf_scale_exp_(vf a, vi n, vf f)
+{
+    (void)n;
+    return _mm512_scalef_ps(a, f);
+}
 static inline float vf_hsum(vf a)
 {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
@@ -152,6 +159,10 @@ static inline vi vi_load(const int32_t *p)
 static inline void vi_store(int32_t *p, vi a)
 {
     _mm512_storeu_si512(p, a);
+}
+static inline vi vi_load_s8(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 static inline void vi_store_s8(int8_t *p, vi a)
 {

@@ -186,6 +186,13 @@ static inline void vi_store(int32_t *p, vi a)
 {
     memcpy(p, a.v, sizeof a.v);
 }
+static inline vi vi_load_s8(const int8_t *p)
+{
+    vi r;
+    for (int i = 0; i < 16; i++)
+        r.v[i] = p[i];
+    return r;
+}
 static inline void vi_store_s8(int8_t *p, vi a)
 {
     for (int i = 0; i < 16; i++)

@@ -172,6 +172,12 @@ static inline void vi_store(int32_t *p, vi x)
     for (int i = 0; i < 4; i++)
         vst1q_s32(p + 4 * i, x.v[i]);
 }
+static inline vi vi_load_s8(const int8_t *p)
+{
+    const int16x8_t lo = vmovl_s8(vld1_s8(p)), hi = vmovl_s8(vld1_s8(p + 8));
+    return (vi){{vmovl_s16(vget_low_s16(lo)), vmovl_s16(vget_high_s16(lo)),
+                 vmovl_s16(vget_low_s16(hi)), vmovl_s16(vget_high_s16(hi))}};
+}
 static inline void vi_store_s8(int8_t *p, vi x)
 {
     for (int i = 0; i < 2; i++) {

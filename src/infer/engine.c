@@ -1,5 +1,6 @@
 /* engine.c - memory for keys and values, and one step over whatever is due. */
 #include "infer/part.h"
+#include "ops/kv_page.h"
 #include <string.h>
 
 static lar_status make_cache(lar_engine *en, lar_err *e)
@@ -128,7 +129,7 @@ const lar_dtype *lar_engine_kv_type(const lar_engine *en)
 const lar_dtype *lar_engine_kv_by_name(const char *name)
 {
     const lar_dtype *t = lar_dtype_by_name(name);
-    return t == LAR_DTYPE(f32) || t == LAR_DTYPE(f16) || t == LAR_DTYPE(q8_0) ? t : NULL;
+    return t && lar_kv_type_ok(t) ? t : NULL;
 }
 
 static lar_tensor *ints(lar_graph *g, int64_t n, int64_t rows)

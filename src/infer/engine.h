@@ -28,7 +28,7 @@ typedef struct lar_engine_options {
     int ctx;                  /* tokens of all sequences together (rounded up to whole pages) */
     int batch;                /* tokens in one step at most */
     int max_seqs;             /* sequences alive at once */
-    const lar_dtype *kv_type; /* f32, f16, q8_0 */
+    const lar_dtype *kv_type; /* f32, f16, q8_0, q4_0 */
 } lar_engine_options;
 
 lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool *pool,

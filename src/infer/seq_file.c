@@ -5,6 +5,7 @@
  */
 #include "base/os.h"
 #include "infer/part.h"
+#include "ops/kv_page.h"
 #include <string.h>
 
 enum { HEADER = 64 };
@@ -59,14 +60,14 @@ static lar_status put(writer *w, const void *p, size_t n, lar_err *e)
 
 /* One page of a cache [dim, LAR_PAGE, heads, pages], of which `cells` are this sequence's: what
  * others left in the rest goes into no file. */
-static lar_status put_page(const lar_tensor *c, int32_t page, int cells, char *buf, writer *w,
-                           lar_err *e)
+static lar_status put_page(const lar_tensor *c, bool keys, int32_t page, int cells, char *buf,
+                           writer *w, lar_err *e)
 {
     const char *from = (const char *)c->data + (size_t)page * c->stride[3];
     memset(buf, 0, c->stride[3]);
     for (int64_t h = 0; h < c->dim[2]; h++)
-        memcpy(buf + (size_t)h * c->stride[2], from + (size_t)h * c->stride[2],
-               (size_t)cells * c->stride[1]);
+        lar_kv_copy_cells(c, keys, cells, from + (size_t)h * c->stride[2],
+                          buf + (size_t)h * c->stride[2]);
     return put(w, buf, c->stride[3], e);
 }
 
@@ -76,8 +77,8 @@ static lar_status put_pages(const lar_seq *s, char *buf, writer *w, lar_err *e)
     for (int i = 0; i * LAR_PAGE < s->n; i++) { /* a failed step may have left more pages */
         const int cells = LAR_MIN(LAR_PAGE, s->n - i * LAR_PAGE);
         for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-            LAR_TRY(put_page(en->k[l], s->page[i], cells, buf, w, e));
-            LAR_TRY(put_page(en->v[l], s->page[i], cells, buf, w, e));
+            LAR_TRY(put_page(en->k[l], true, s->page[i], cells, buf, w, e));
+            LAR_TRY(put_page(en->v[l], false, s->page[i], cells, buf, w, e));
         }
     }
     return LAR_OK;

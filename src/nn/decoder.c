@@ -37,8 +37,10 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
     lar_tensor *q = heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope);
     lar_tensor *k = heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope);
     lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
-    k = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3, NULL);
-    v = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3, NULL);
+    k = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
+                 &(lar_kv_store_param){.keys = true});
+    v = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
+                 &(lar_kv_store_param){.keys = false});
     return lar_node(g, LAR_OPDEF(attention), (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table},
                     6, &p);
 }

@@ -39,18 +39,43 @@ static inline vf relu(vf x)
     return vf_max(x, vf_zero());
 }
 
+/* One row: act is a constant where this is used, so that its code is in the loop. */
+LAR_INLINE void row(vf (*const act)(vf), const float *a, const float *b, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const vf v = act(vf_load(a + i));
+        vf_store(y + i, b ? vf_mul(v, vf_load(b + i)) : v);
+    }
+    if (i < n) {
+        const int k = (int)(n - i);
+        const vf v = act(vf_load_n(a + i, k));
+        vf_store_n(y + i, b ? vf_mul(v, vf_load_n(b + i, k)) : v, k);
+    }
+}
+
 static void cpu(const lar_tensor *t, const lar_work *w)
 {
-    static vf (*const acts[LAR_N_ACTS])(vf) = {silu, gelu_tanh, gelu_erf, relu, vf_sigmoid};
-    vf (*const act)(vf) = acts[LAR_PARAM(lar_glu_param, t)->act];
+    const int64_t n = t->dim[0];
     for (int64_t r = w->begin; r < w->end; r++) {
         const float *a = lar_row(t->src[0], r),
                     *b = t->n_src > 1 && t->src[1] ? lar_row(t->src[1], r) : NULL;
         float *y = lar_row(t, r);
-        for (int64_t i = 0; i < t->dim[0]; i += 16) {
-            const int n = (int)LAR_MIN(16, t->dim[0] - i);
-            vf v = act(vf_load_n(a + i, n));
-            vf_store_n(y + i, b ? vf_mul(v, vf_load_n(b + i, n)) : v, n);
+        switch (LAR_PARAM(lar_glu_param, t)->act) {
+        case LAR_ACT_SILU:
+            row(silu, a, b, y, n);
+            break;
+        case LAR_ACT_GELU_TANH:
+            row(gelu_tanh, a, b, y, n);
+            break;
+        case LAR_ACT_GELU_ERF:
+            row(gelu_erf, a, b, y, n);
+            break;
+        case LAR_ACT_RELU:
+            row(relu, a, b, y, n);
+            break;
+        default:
+            row(vf_sigmoid, a, b, y, n);
         }
     }
 }

@@ -63,6 +63,9 @@ typedef struct {
     int32_t neox;
 } lar_rope_param; /* neox: pairs (i, i + n/2), else (2i, 2i+1) */
 typedef struct {
+    int32_t keys; /* else values */
+} lar_kv_store_param;
+typedef struct {
     float scale, softcap; /* of the scores; softcap 0: none */
     int32_t window;       /* keys p - window < j <= p are seen; 0: all */
     int32_t n_head_kv;
@@ -76,7 +79,7 @@ typedef struct {
 enum { LAR_MAX_EXPERTS = 4096 };
 
 /* Keys and values lie in pages of LAR_PAGE cells; a page is also the chunk in which attention
- * combines them. Cache tensor: [head_dim, LAR_PAGE, n_head_kv, n_pages]. */
+ * combines them. Cache tensor: [head_dim, LAR_PAGE, n_head_kv, n_pages]; ops/kv_page.h. */
 enum { LAR_PAGE = 64, LAR_MAX_HEAD_DIM = 1024 };
 
 #endif

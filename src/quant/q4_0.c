@@ -72,7 +72,10 @@ static void from_f32(const float *src, void *dst, int64_t n)
         q4_0_block b;
         /* The value farthest from zero becomes -8; sums in double as an FMA would have them. */
         const float d = lar__absmax_signed(src) / -8.0f, id = d != 0.0f ? 1.0f / d : 0.0f;
-        b.d = lar_f32_to_f16(d);
+        float bad = 0.0f; /* NaN where a value is not finite: a KV cache must not hide it */
+        for (int j = 0; j < 32; j++)
+            bad += src[j] - src[j];
+        b.d = lar_f32_to_f16(bad == 0.0f ? d : bad);
         for (int j = 0; j < 16; j++)
             b.qs[j] = (uint8_t)(lar__trunc_to((double)src[j] * (double)id + 8.5, 15) |
                                 lar__trunc_to((double)src[j + 16] * (double)id + 8.5, 15) << 4);

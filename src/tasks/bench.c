@@ -51,7 +51,7 @@ static const lar_field fields[] = {
      AT(kv),
      .def_str = "f16",
      .unit = "TYPE,...",
-     .help = "How the cache stores keys and values: f32, f16, q8_0"},
+     .help = "How the cache stores keys and values: f32, f16, q8_0, q4_0"},
     {.name = "repetitions",
      .letter = 'r',
      .type = LAR_FIELD_INT,
@@ -143,8 +143,8 @@ static lar_status parse_kv(const char *text, state *s, lar_err *e)
         snprintf(name, sizeof name, "%.*s", (int)LAR_MIN(n, sizeof name), p);
         const lar_dtype *t = lar_engine_kv_by_name(name);
         if (!t || s->n_kv == LAR_N_DTYPES || (p[n] && !p[n + 1]))
-            return lar_fail(e, LAR_EARG, "kv: '%.40s', want f32, f16, q8_0, separated by commas",
-                            text);
+            return lar_fail(e, LAR_EARG,
+                            "kv: '%.40s', want f32, f16, q8_0, q4_0, separated by commas", text);
         s->kv[s->n_kv++] = t;
         p += n + (p[n] == ',');
     }

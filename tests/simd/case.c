@@ -87,6 +87,7 @@ static void integers(const simd_in *in, simd_out *o)
     put_i(o, vi_dot16(vi_set1(-VI_S8_BIAS * sum), t, in->x, VI_S8));
     const vi small8 = vf_round_i(vf_max(vf_min(vf_load(in->b), vf_set1(127.0f)), vf_set1(-128.0f)));
     vi_store_s8(o->bytes, small8);
+    put_i(o, vi_load_s8(in->x));
     o->isum = vi_hsum(r);
 }
 
