@@ -624,7 +624,10 @@ static void sessions_tell(void **state)
         int asked, ctx;
         bool reduced;
         const char *kv;
-    } cases[] = {{0, 2048, false, NULL}, {256, 256, false, "q8_0"}, {256, 256, false, "q4_0"}, {1 << 20, 2048, true, "f32"}};
+    } cases[] = {{0, 2048, false, NULL},
+                 {256, 256, false, "q8_0"},
+                 {256, 256, false, "q4_0"},
+                 {1 << 20, 2048, true, "f32"}};
     for (size_t i = 0; i < LAR_LEN(cases); i++) {
         o.ctx = cases[i].asked;
         o.kv_type = cases[i].kv;
