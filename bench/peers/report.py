@@ -146,7 +146,8 @@ def settings(data):
     rows, seen = [], set()
     for c in data["cells"]:
         for n, text in c["settings"].items():
-            kind = "generation" if "generate" in c["figure"] or c["figure"] == "columns" else "prompt"
+            kind = ("generation" if "generate" in c["figure"] or c["figure"] == "columns" else
+                    "start and memory" if c["figure"] in ("first", "rss") else "prompt")
             key = (n, c["model"], where(c), kind, text)
             if text and key not in seen:
                 seen.add(key)
