@@ -35,7 +35,7 @@ endif
 # Rooms compiled once per instruction set: kernels are written once, the best is chosen at start.
 VARIANT_ROOMS := quant ops
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
-VARIANTS := generic avx2 avx512
+VARIANTS := generic avx2 avx512 amx
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
 VARIANTS := generic neon
 else
@@ -44,6 +44,8 @@ endif
 VFLAGS_generic :=
 VFLAGS_avx2    := -mavx2 -mfma -mf16c
 VFLAGS_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
+# All that avx512 is, too.
+VFLAGS_amx     := $(VFLAGS_avx512) -mamx-tile -mamx-int8 -DLAR_VARIANT_avx512
 VFLAGS_neon    :=
 
 ENGINE  := base tensor quant ops device/cpu format nn models infer

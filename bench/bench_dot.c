@@ -6,6 +6,7 @@
  *     bench_dot [FORMAT|all [VARIANT|all [K [ROWS]]]]
  */
 #include "base/os.h"
+#include "device/cpu/cpu.h"
 #include "quant/kernels.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,10 +105,13 @@ int main(int argc, char **argv)
     const char *format = argc > 1 ? argv[1] : "all", *variant = argc > 2 ? argv[2] : "all";
     const int64_t k = argc > 3 ? atol(argv[3]) : 1536;
     const int rows = argc > 4 ? (int)atol(argv[4]) : 576, cols = 512;
+    lar_cpu_features has;
+    lar_cpu_detect(&has);
     const lar_kernels *all[] = {
 #if defined(__x86_64__)
-        __builtin_cpu_supports("avx512vnni") ? &lar_kernels__avx512 : NULL,
-        __builtin_cpu_supports("avx2") ? &lar_kernels__avx2 : NULL,
+        has.amx_int8 ? &lar_kernels__amx : NULL,
+        has.avx512_vnni ? &lar_kernels__avx512 : NULL,
+        has.avx2 ? &lar_kernels__avx2 : NULL,
 #elif defined(__aarch64__)
         &lar_kernels__neon,
 #endif

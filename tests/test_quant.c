@@ -5,6 +5,7 @@
  * variants, numbers of columns and groupings agree with each other.
  */
 #include "base/math.h"
+#include "device/cpu/cpu.h"
 #include "quant/kernels.h"
 #include <math.h>
 #include <setjmp.h>
@@ -15,13 +16,17 @@
 
 static const lar_kernels *variant(int i)
 {
-    const lar_kernels *all[4] = {&lar_kernels__generic};
+    const lar_kernels *all[5] = {&lar_kernels__generic};
     int n = 1;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    lar_cpu_features f;
+    lar_cpu_detect(&f);
+    if (f.avx2 && f.fma && f.f16c)
         all[n++] = &lar_kernels__avx2;
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
+    if (f.avx512_vnni)
         all[n++] = &lar_kernels__avx512;
+    if (f.amx_int8)
+        all[n++] = &lar_kernels__amx;
 #elif defined(__aarch64__)
     all[n++] = &lar_kernels__neon;
 #endif
@@ -494,6 +499,8 @@ static void check_shape(int t, const shape *s)
     }
     for (int v = 0; variant(v); v++) {
         memset(got, 0xaa, 4 * ny);
+        if (integer) /* the same numbers again, perhaps in an order of its own */
+            variant(v)->acts_quantize(&a, 0, s->cols);
         variant(v)->formats[t]->dot(w, stride, s->rows, &a, s->c0, s->cols, got, ldy);
         if (memcmp(got, want, 4 * ny))
             fail_msg("%s %s: %d rows, columns %d..%d, k %d", variant(v)->variant, type->name,
@@ -522,6 +529,7 @@ static void test_dot(void **state)
         }
         check_shape(t, &(shape){20, 70, 3, 1024, 0});
         check_shape(t, &(shape){3, 33, 0, 768, 0});
+        check_shape(t, &(shape){33, 57, 7, 2048, 2});
         for (int c = 2; c < 20; c++)
             check_shape(t, &(shape){17, c, c > 4, unit, 0});
         seen++;

@@ -92,6 +92,8 @@ static void test_variants_agree(void **state)
         compare(simd_case__avx2, "avx2");
     if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
         compare(simd_case__avx512, "avx512");
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
+        compare(simd_case__amx, "amx"); /* the lanes of the avx512 variant: no tiles here */
 #elif defined(__aarch64__)
     compare(simd_case__neon, "neon");
 #else

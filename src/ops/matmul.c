@@ -8,7 +8,7 @@
 #include "base/simd.h"
 #include "ops/ops.h"
 
-enum { ROW_BLOCK = 32, COL_TILE = 128 };
+enum { ROW_BLOCK = 32, COL_TILE = 256 };
 
 static int n_weights(const lar_tensor *t)
 {
@@ -68,7 +68,10 @@ static size_t scratch(const lar_tensor *t, int nth)
     return wants_quantized(t) ? lar_acts_bytes(t->src[0]->dim[0], (int)t->dim[1]) : 0;
 }
 
-static void product(const lar_tensor *t, const lar_work *w, const lar_acts *a, int64_t unit)
+/* As many of the units [unit, end) as are rows of one weight by the same columns: for few columns a
+ * call must be worth its start. Returns how many. */
+static int64_t product(const lar_tensor *t, const lar_work *w, const lar_acts *a, int64_t unit,
+                       int64_t end)
 {
     const lar_kernels *k = w->kernels;
     int64_t blocks = 0, first_row = 0;
@@ -83,7 +86,8 @@ static void product(const lar_tensor *t, const lar_work *w, const lar_acts *a, i
     }
     const lar_tensor *wt = t->src[i],
                      *b = i + n_weights(t) < t->n_src ? t->src[i + n_weights(t)] : NULL;
-    const int64_t r0 = rb * ROW_BLOCK, nr = LAR_MIN(ROW_BLOCK, wt->dim[1] - r0);
+    const int64_t n = LAR_MIN(end - unit, row_blocks(wt) - rb);
+    const int64_t r0 = rb * ROW_BLOCK, nr = LAR_MIN(n * ROW_BLOCK, wt->dim[1] - r0);
     float *y = (float *)t->data + first_row + r0;
     k->formats[lar_dtype_index(wt->type)]->dot((const char *)wt->data + (size_t)r0 * wt->stride[1],
                                                wt->stride[1], (int)nr, a, (int)c0, (int)c1, y,
@@ -92,6 +96,7 @@ static void product(const lar_tensor *t, const lar_work *w, const lar_acts *a, i
         for (int64_t c = c0; c < c1; c++)
             for (int64_t r = 0; r < nr; r++)
                 y[c * t->dim[0] + r] += ((const float *)b->data)[r0 + r];
+    return n;
 }
 
 static void cpu(const lar_tensor *t, const lar_work *w)
@@ -107,8 +112,8 @@ static void cpu(const lar_tensor *t, const lar_work *w)
         k->acts_quantize(&a, (int)w->begin, (int)w->end);
         return;
     }
-    for (int64_t u = w->begin; u < w->end; u++)
-        product(t, w, &a, u);
+    for (int64_t u = w->begin; u < w->end;)
+        u += product(t, w, &a, u, w->end);
 }
 
 #define N1 .param = {1}

@@ -17,7 +17,9 @@ static const lar_op *const ops[LAR_N_OPS] = {
 
 static bool usable(const lar_cpu_features *f)
 {
-#if defined(LAR_VARIANT_avx512)
+#if defined(LAR_VARIANT_amx)
+    return f->amx_int8 && f->avx512_vnni && f->avx2 && f->fma && f->f16c;
+#elif defined(LAR_VARIANT_avx512)
     return f->avx512_vnni && f->avx2 && f->fma && f->f16c;
 #elif defined(LAR_VARIANT_avx2)
     return f->avx2 && f->fma && f->f16c;
@@ -37,9 +39,9 @@ const lar_cpu_variant LAR_VSYM(lar_variant) = {
 
 #if defined(LAR_VARIANT_generic)
 #if defined(__x86_64__)
-extern const lar_cpu_variant lar_variant__avx2, lar_variant__avx512;
+extern const lar_cpu_variant lar_variant__avx2, lar_variant__avx512, lar_variant__amx;
 const lar_cpu_variant *const lar_variants[] = {&lar_variant__generic, &lar_variant__avx2,
-                                               &lar_variant__avx512};
+                                               &lar_variant__avx512, &lar_variant__amx};
 #elif defined(__aarch64__)
 extern const lar_cpu_variant lar_variant__neon;
 const lar_cpu_variant *const lar_variants[] = {&lar_variant__generic, &lar_variant__neon};

@@ -17,11 +17,22 @@
 #ifdef LAR_VARIANT_generic
 #define ALIGN64_(n) (((size_t)(n) + 63) & ~(size_t)63)
 
+static size_t tile_bytes(int64_t k, int cols)
+{
+#if defined(__x86_64__)
+    if (cols > LAR_ACTS_FEW)
+        return sizeof(lar_acts_tile) * (size_t)(k / 32) *
+               (((size_t)cols + LAR_ACTS_GROUP - 1) / LAR_ACTS_GROUP);
+#endif
+    (void)k, (void)cols;
+    return 0;
+}
+
 size_t lar_acts_bytes(int64_t k, int cols)
 {
     size_t n = (size_t)k * (size_t)cols;
     return ALIGN64_(n) + 2 * ALIGN64_(n / 32 * sizeof(float)) + ALIGN64_(n / 16 * sizeof(float)) +
-           ALIGN64_(n / 16 * sizeof(int16_t));
+           ALIGN64_(n / 16 * sizeof(int16_t)) + tile_bytes(k, cols);
 }
 
 void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
@@ -38,12 +49,16 @@ void lar_acts_layout(lar_acts *a, void *mem, int64_t k, int cols)
     a->sx16 = (float *)(void *)p;
     p += ALIGN64_(n / 16 * sizeof(float));
     a->s = (int16_t *)(void *)p;
+    p += ALIGN64_(n / 16 * sizeof(int16_t));
+    if (tile_bytes(k, cols))
+        a->tile = (lar_acts_tile *)(void *)p;
 }
 
 lar_acts lar_acts_column(const lar_acts *a, int64_t c)
 {
     lar_acts r = *a;
     r.cols = (int)(a->cols - c);
+    r.tile_first += (int)c;
     if (a->q) {
         r.q += c * a->k;
         r.d += c * (a->k / 32);
@@ -77,6 +92,27 @@ static inline int32_t quantize16(vf x, vf id, int8_t *q)
     return vi_hsum(r);
 }
 
+#ifdef LAR_VARIANT_amx
+/* Column c once more, in the order of tiles. */
+static void group_column(lar_acts *a, int c)
+{
+    const int64_t blocks = a->k / 32;
+    const int g = (a->tile_first + c) / LAR_ACTS_GROUP, j = (a->tile_first + c) % LAR_ACTS_GROUP;
+    const int end = c == a->cols - 1 ? LAR_ACTS_GROUP : j + 1;
+    lar_acts_tile *t = a->tile + g * blocks;
+    for (int64_t b = 0, at = c * blocks; b < blocks; b++, at++, t++) {
+        memcpy(t->q[j], a->q + 32 * at, 32);
+        t->d[j] = a->d[at];
+        t->sx[j] = a->sx[at];
+        t->sx16[0][j] = a->sx16[2 * at];
+        t->sx16[1][j] = a->sx16[2 * at + 1];
+        /* No sums are wanted of what is not there, but subnormal numbers would slow them. */
+        for (int i = j + 1; i < end; i++)
+            t->d[i] = t->sx[i] = t->sx16[0][i] = t->sx16[1][i] = 0;
+    }
+}
+#endif
+
 void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
 {
     const int64_t blocks = a->k / 32;
@@ -99,5 +135,9 @@ void LAR_VSYM(lar_acts_quantize)(lar_acts *a, int c0, int c1)
             a->sx16[2 * at] = d * (float)s0;
             a->sx16[2 * at + 1] = d * (float)s1;
         }
+#ifdef LAR_VARIANT_amx
+        if (a->tile)
+            group_column(a, c);
+#endif
     }
 }

@@ -29,7 +29,7 @@
 enum {
     Q_ROWS = 16,
     Q_PIECES = Q_STEPS == 1 ? 2 : Q_UNIT,
-    Q_TILE = 16,                     /* 32-blocks in a tile: 8 KiB of weights, within any L1 */
+    Q_TILE = 20,                     /* 32-blocks in a tile: 10 KiB of weights, within any L1 */
     Q_TILE_HEADS = Q_TILE / Q_BLOCKS /* format blocks in a tile */
 };
 /* Scale groups and minimum groups in a block of 32. */
@@ -166,25 +166,30 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
 /* ---- several columns --------------------------------------------------------------------- */
 
 /* Sixteen rows of a few blocks. Weights are true signed bytes where the variant says so
- * (VI_TILE_SIGNED), else they hold Q_TILE_BIAS more. */
+ * (VI_TILE_SIGNED) or multiplies by tile instructions, else they hold Q_TILE_BIAS more. */
 typedef struct q_tile {
     _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
     float d[Q_TILE][Q_GROUPS][Q_ROWS];            /* ds */
     float m[Q_TILE][Q_MINS == 3 ? 2 : 1][Q_ROWS]; /* ms, where there are any */
 } q_tile;
 
-LAR_INLINE vi q_tile_weights(vi w)
+LAR_INLINE vi q_tile_weights(vi w, bool exact)
 {
-    if (VI_TILE_SIGNED)
+    if (exact)
         return Q_BIAS ? vi_sub_bytes(w, vi_set1(Q_BIAS * 0x01010101)) : w;
     return Q_KIND == VI_S8 ? vi_pack_s8(w) : w;
 }
 
-/* n format blocks of sixteen rows from p on. */
-static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
+/* n format blocks of sixteen rows from p on; exact: as true signed bytes. What will be expanded
+ * next, from `ahead` on, is asked for on the way. */
+LAR_INLINE void q_expand_as(const uint8_t *p, size_t stride, int n, const uint8_t *ahead, q_tile *t,
+                            const bool exact)
 {
     for (int i = 0; i < n; i++, p += Q_BYTES) {
         q_head h;
+        for (int line = 0; line < Q_ROWS * Q_BYTES; line += 64)
+            __builtin_prefetch(ahead + line, 0, 2);
+        ahead += Q_ROWS * Q_BYTES;
         q_head_load(p, stride, &h);
         LAR_UNROLL
         for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
@@ -198,7 +203,7 @@ static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
                     const int half = Q_STEPS == 1 ? j : step;
                     LAR_UNROLL
                     for (int e = 0; e < 4; e++)
-                        vi_store(t->w[b][half][e], q_tile_weights(w[j][e]));
+                        vi_store(t->w[b][half][e], q_tile_weights(w[j][e], exact));
                 }
             }
         }
@@ -213,6 +218,11 @@ static void q_expand(const uint8_t *p, size_t stride, int n, q_tile *t)
                 vf_store(t->m[b][g], q_minimum(&h, j, g));
         }
     }
+}
+
+static void q_expand(const uint8_t *p, size_t stride, int n, const uint8_t *ahead, q_tile *t)
+{
+    q_expand_as(p, stride, n, ahead, t, VI_TILE_SIGNED);
 }
 
 /* y[c][row] += tile * columns [c, c + nc), for n rows and `blocks` 32-blocks from `block0` on. */
@@ -259,8 +269,7 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
         vf_store_n(y + (size_t)j * ldy, acc[j], n);
 }
 
-/* The seam for a variant with a product of its own: y[c][row] for columns [c0, c1), continuing the
- * sums in y where block0 > 0. */
+/* y[c][row] for columns [c0, c1), continuing the sums in y where block0 > 0. */
 static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c0,
                       int c1, float *y, size_t ldy, int n)
 {
@@ -273,8 +282,37 @@ static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t bl
         q_product(t, blocks, x, block0, c, 1, y + (size_t)c * ldy, ldy, n);
 }
 
-/* ---- any number of rows and columns
- * --------------------------------------------------------------- */
+#ifdef LAR_VARIANT_amx
+#include "quant/dot_amx.h"
+#endif
+
+/* ---- any number of rows and columns ------------------------------------------------------ */
+
+/* Whether tile instructions multiply these columns. */
+LAR_INLINE bool q_by_tiles(const lar_acts *x, int c0, int c1)
+{
+#ifdef LAR_VARIANT_amx
+    return x->tile && c1 - c0 > LAR_ACTS_FEW;
+#else
+    (void)x, (void)c0, (void)c1;
+    return false;
+#endif
+}
+
+static void q_expand_columns(const uint8_t *p, size_t stride, int n, const uint8_t *ahead,
+                             q_tile *t, const lar_acts *x, int64_t block0, int c0, int c1, float *y,
+                             size_t ldy, int rows)
+{
+#ifdef LAR_VARIANT_amx
+    if (q_by_tiles(x, c0, c1)) {
+        q_expand_as(p, stride, n, ahead, t, true);
+        q_amx_columns(t, n * Q_BLOCKS, x, block0, c0, c1, y, ldy, rows);
+        return;
+    }
+#endif
+    q_expand(p, stride, n, ahead, t);
+    q_columns(t, n * Q_BLOCKS, x, block0, c0, c1, y, ldy, rows);
+}
 
 /* n <= 16 rows. Fewer than sixteen are copied aside, since the kernels read sixteen. */
 static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x, int c0, int c1,
@@ -289,9 +327,14 @@ static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x
         vf_store(y + (size_t)c0 * ldy, acc);
         return;
     }
-    for (int64_t i = 0; i < heads; i += Q_TILE_HEADS) {
-        const int m = (int)LAR_MIN(Q_TILE_HEADS, heads - i);
-        const uint8_t *p = w + (size_t)i * Q_BYTES;
+    /* Tiles of about equal length. */
+    const int64_t tiles = (heads + Q_TILE_HEADS - 1) / Q_TILE_HEADS;
+    const int64_t step = (heads + tiles - 1) / tiles;
+    for (int64_t i = 0; i < heads; i += step) {
+        const int m = (int)LAR_MIN(step, heads - i);
+        /* The next sixteen rows as one stretch, in as many pieces. */
+        const uint8_t *p = w + (size_t)i * Q_BYTES,
+                      *ahead = w + Q_ROWS * (stride + (size_t)i * Q_BYTES);
         size_t ps = stride;
         if (n < Q_ROWS) {
             for (int r = 0; r < Q_ROWS; r++)
@@ -299,15 +342,13 @@ static void q_dot_rows(const uint8_t *w, size_t stride, int n, const lar_acts *x
             p = copy[0];
             ps = sizeof copy[0];
         }
-        q_expand(p, ps, m, &tile);
-        q_columns(&tile, m * Q_BLOCKS, x, i * Q_BLOCKS, c0, c1, y, ldy, n);
+        q_expand_columns(p, ps, m, ahead, &tile, x, i * Q_BLOCKS, c0, c1, y, ldy, n);
     }
 }
 
-static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1,
-                  float *y, size_t ldy)
+static void q_dot_all(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                      float *y, size_t ldy)
 {
-    const uint8_t *p = w;
     int r = 0;
     for (; r + Q_ROWS <= rows; r += Q_ROWS)
         q_dot_rows(p + (size_t)r * stride, stride, Q_ROWS, x, c0, c1, y + r, ldy);
@@ -319,6 +360,21 @@ static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int
     } else {
         q_dot_rows(p, stride, rows, x, c0, c1, y, ldy);
     }
+}
+
+static void q_dot(const void *w, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                  float *y, size_t ldy)
+{
+#ifdef LAR_VARIANT_amx
+    /* The thread may be anybody's: it is left without tiles, which would burden its switches. */
+    if (q_by_tiles(x, c0, c1)) {
+        _tile_loadconfig(&q_amx_shapes);
+        q_dot_all(w, stride, rows, x, c0, c1, y, ldy);
+        _tile_release();
+        return;
+    }
+#endif
+    q_dot_all(w, stride, rows, x, c0, c1, y, ldy);
 }
 
 /* At the end of a format's file. */

@@ -20,6 +20,14 @@
 #define LAR_FORMAT_H
 #include "tensor/dtype.h"
 
+enum { LAR_ACTS_GROUP = 16, LAR_ACTS_FEW = 8 };
+
+/* A 32-block of sixteen columns; behind the last column all but q is 0. */
+typedef struct lar_acts_tile {
+    int8_t q[LAR_ACTS_GROUP][32];
+    float d[LAR_ACTS_GROUP], sx[LAR_ACTS_GROUP], sx16[2][LAR_ACTS_GROUP];
+} lar_acts_tile;
+
 /* Quantized activations of `cols` columns of k elements, k a multiple of 32. Structure of arrays;
  * all in one block of lar_acts_bytes(k, cols) bytes, 64-byte aligned. */
 typedef struct lar_acts {
@@ -32,6 +40,10 @@ typedef struct lar_acts {
     int16_t *s;     /* [cols][k/16] sums of 16 q, for weights stored with a constant added */
     const float *x; /* [cols] of ldx floats: the activations themselves, for float formats */
     size_t ldx;     /* in floats */
+    /* [columns/16][k/32]: the same once more, in the order in which the variant amx multiplies more
+     * than LAR_ACTS_FEW columns; NULL if there are no more. Column 0 is column tile_first of it. */
+    lar_acts_tile *tile;
+    int tile_first;
 } lar_acts;
 
 size_t lar_acts_bytes(int64_t k, int cols);

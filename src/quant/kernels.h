@@ -10,6 +10,7 @@ extern const lar_kernels lar_kernels__generic;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const lar_kernels lar_kernels__avx2;
 extern const lar_kernels lar_kernels__avx512;
+extern const lar_kernels lar_kernels__amx;
 #elif defined(__aarch64__)
 extern const lar_kernels lar_kernels__neon;
 #endif

@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static uint64_t xgetbv(void)
 {
@@ -29,6 +33,18 @@ static void brand(char out[64])
     out[n] = 0;
 }
 
+/* Linux wants to be asked before a process uses tiles (arch/x86: ARCH_REQ_XCOMP_PERM of
+ * XFEATURE_XTILEDATA), for signal frames grow by their 8 KiB; it refuses where an alternative
+ * signal stack is too small for that. Asking again is no fault. Elsewhere: not known. */
+static bool tiles_permitted(void)
+{
+#if defined(__linux__)
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+    return false;
+#endif
+}
+
 void lar_cpu_detect(lar_cpu_features *out)
 {
     uint32_t a, b, c, d;
@@ -49,7 +65,7 @@ void lar_cpu_detect(lar_cpu_features *out)
     out->avx512 =
         zmm && (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512VL) && (b & bit_AVX512DQ);
     out->avx512_vnni = out->avx512 && (c & bit_AVX512VNNI);
-    out->amx_int8 = tmm && (d & (1u << 24)) && (d & (1u << 25));
+    out->amx_int8 = tmm && (d & (1u << 24)) && (d & (1u << 25)) && tiles_permitted();
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         out->avx_vnni = ymm && (a & (1u << 4));
         out->avx512_bf16 = out->avx512 && (a & (1u << 5));
