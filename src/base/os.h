@@ -24,6 +24,9 @@ void lar_map_close(lar_map *m);
 /* Say that [data+off, +n) will be read soon. A hint. */
 void lar_map_prefetch(const lar_map *m, size_t off, size_t n);
 
+/* Whether two paths lead to one file that is there. */
+bool lar_file_same(const char *a, const char *b);
+
 /* Write a whole file so that a kill at any moment leaves the old one or the new one: written aside,
  * fsync, rename. The writer gets a growing file through lar_file_write. */
 typedef struct lar_file lar_file;

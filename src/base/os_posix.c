@@ -112,6 +112,12 @@ void lar_map_prefetch(const lar_map *m, size_t off, size_t n)
     posix_madvise((void *)(uintptr_t)(m->data + off - head), n + head, POSIX_MADV_WILLNEED);
 }
 
+bool lar_file_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* ---- files written whole -----------------------------------------------------------------------
  */
 

@@ -143,6 +143,28 @@ void lar_map_prefetch(const lar_map *m, size_t off, size_t n)
     PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
 }
 
+static bool file_id(const char *path, BY_HANDLE_FILE_INFORMATION *id)
+{
+    wchar_t *wide;
+    if (widen(path, &wide, NULL) != LAR_OK)
+        return false;
+    HANDLE h = CreateFileW(wide, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                           OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    lar_free(wide);
+    if (h == INVALID_HANDLE_VALUE)
+        return false;
+    const bool ok = GetFileInformationByHandle(h, id);
+    CloseHandle(h);
+    return ok;
+}
+
+bool lar_file_same(const char *a, const char *b)
+{
+    BY_HANDLE_FILE_INFORMATION x, y;
+    return file_id(a, &x) && file_id(b, &y) && x.dwVolumeSerialNumber == y.dwVolumeSerialNumber &&
+           x.nFileIndexHigh == y.nFileIndexHigh && x.nFileIndexLow == y.nFileIndexLow;
+}
+
 /* ---- files written whole -----------------------------------------------------------------------
  */
 
