@@ -8,18 +8,19 @@
  *
  * A type names a file as llama.cpp's quantizer makes it: norms F32; the tied embeddings (or the
  * head) Q6_K, in Q8_0 files Q8_0; q4_k_m with Q6_K for half of ffn_down and attn_v; rows that are
- * no multiple of 256 fall back from Q4_K to Q5_0 and from Q6_K to Q8_0 (llama.cpp,
- * src/llama-quant.cpp). Quantized blocks are drawn directly: every quant evenly from its range, the
+ * no multiple of 256 fall back from Q4_K to Q5_0 and from Q6_K to Q8_0 (format/recipe.h).
+ * Quantized blocks are drawn directly: every quant evenly from its range, the
  * scale such that a weight's standard deviation is 1 / sqrt(row length), give or take a quarter.
  *
  * The tokenizer is a byte-level BPE of the 256 bytes and one merge; the rest of the vocabulary is
  * filled with words that no text contains.
  *
- * Depends on base and tensor/dtype.c only, so that a bare machine can build it:
+ * Depends on base, tensor/dtype.c and format/recipe.c only, so that a bare machine can build it:
  *     cc -std=c11 -O2 -D_GNU_SOURCE -Isrc -Iinclude bench/random_model.c src/tensor/dtype.c \
- *        src/base/[!o]*.c src/base/os_posix.c -pthread -lm -o random_model
+ *        src/format/recipe.c src/base/[!o]*.c src/base/os_posix.c -pthread -lm -o random_model
  */
 #include "format/gguf.h"
+#include "format/recipe.h"
 #include "tensor/dtype.h"
 #include <errno.h>
 #include <math.h>
@@ -209,9 +210,7 @@ typedef struct model {
 
 static const lar_dtype *fitting(int type, int64_t row)
 {
-    if (row % lar_dtypes[type].block == 0)
-        return &lar_dtypes[type];
-    return type == T(q4_k) ? LAR_DTYPE(q5_0) : LAR_DTYPE(q8_0);
+    return lar_recipe_fitting(&lar_dtypes[type], row);
 }
 
 static void add(model *m, const char *name, const lar_dtype *type, int64_t row, int64_t rows)
@@ -231,16 +230,10 @@ static void add(model *m, const char *name, const lar_dtype *type, int64_t row, 
     m->bytes = (m->bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* llama.cpp's use_more_bits: the first and last eighth of the layers, and every third between. */
-static bool more_bits(int layer, int n)
-{
-    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
-}
-
 static void add_layer(model *m, int l)
 {
     const shape *s = m->s;
-    const int base = m->m->base, more = more_bits(l, s->n_layer) ? m->m->more : base;
+    const int base = m->m->base, more = lar_recipe_more_bits(l, s->n_layer) ? m->m->more : base;
     const int64_t e = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
                   k = (int64_t)s->n_head_kv * s->head_dim, f = s->n_ff;
     const struct {

@@ -319,8 +319,10 @@ static int by_rules(int r, const lar_recipe_model *m, const lar_recipe_tensor *t
 {
     const lar_recipe_part part = lar_recipe_part_of(t->name);
     const bool attn = part == LAR_PART_ATTN_V;
-    /* Mixtures of experts may have several tensors of a part in a layer: the name counts. */
-    const int layer = !attn && m->n_expert > 1 ? lar_recipe_layer(t->name) : t->at;
+    /* Mixtures of experts may have several tensors of a part in a layer: the name counts, but for
+     * the lowest recipes, which go by the tensor's place all the same. */
+    const bool by_name = !attn && m->n_expert > 1 && !(LOW >> r & 1);
+    const int layer = by_name ? lar_recipe_layer(t->name) : t->at;
     const int n_layer = attn ? t->of : m->n_layer;
     if (part == LAR_PART_HEAD || (m->tied && part == LAR_PART_EMBEDDINGS))
         return head_type(r, m, t->dim[0]);
