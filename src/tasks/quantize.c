@@ -26,7 +26,7 @@ static const lar_field fields[] = {
      .type = LAR_FIELD_STRING,
      AT(type),
      .unit = "TYPE",
-     .help = "What to make of it: Q4_K_M, Q6_K, Q8_0, F16 ..."},
+     .help = "What to make of it: Q4_K_M, Q6_K, Q8_0, F16 and others"},
     {.name = "imatrix",
      .type = LAR_FIELD_STRING,
      AT(imatrix),
