@@ -150,7 +150,7 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
     const uint8_t *ahead = p + Q_ROWS * stride;
     for (int64_t i = 0; i < n; i++) {
         for (int line = 0; line < Q_ROWS * Q_BYTES; line += 64)
-            __builtin_prefetch(ahead + line, 0, 2);
+            __builtin_prefetch(ahead + line, 0, 3);
         ahead += Q_ROWS * Q_BYTES;
         acc = q_block(p, stride, x, acc);
         p += Q_BYTES;
@@ -188,7 +188,7 @@ LAR_INLINE void q_expand_as(const uint8_t *p, size_t stride, int n, const uint8_
     for (int i = 0; i < n; i++, p += Q_BYTES) {
         q_head h;
         for (int line = 0; line < Q_ROWS * Q_BYTES; line += 64)
-            __builtin_prefetch(ahead + line, 0, 2);
+            __builtin_prefetch(ahead + line, 0, 3);
         ahead += Q_ROWS * Q_BYTES;
         q_head_load(p, stride, &h);
         LAR_UNROLL
