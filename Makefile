@@ -167,6 +167,8 @@ install: $(B)/lar$(EXE) $(B)/liblar.a $(B)/$(SHARED)
 	install -m 755 $(B)/$(SHARED) $(DESTDIR)$(PREFIX)/$(if $(WINDOWS),bin,lib)/
 	$(if $(SHARED_LINK),ln -sf $(SHARED) $(DESTDIR)$(PREFIX)/lib/$(SHARED_LINK))
 	install -m 644 include/lar.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/share/lar/evals
+	install -m 644 share/evals/*.json $(DESTDIR)$(PREFIX)/share/lar/evals/
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
 clean:
 	rm -rf $(OUT) lar

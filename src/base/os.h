@@ -38,6 +38,15 @@ void lar_file_abort(lar_file *f);                    /* removes what was written
  * After a power cut it may hold anything: who reads it must check. */
 lar_status lar_file_create_cache(const char *path, lar_file **out, lar_err *e);
 
+/* A file that grows line by line and is one process's at a time (LAR_EIO where another has it);
+ * made when it is not there. What was written is the system's when the call returns: a kill loses
+ * none of it. */
+typedef struct lar_append lar_append;
+lar_status lar_append_open(const char *path, lar_append **out, lar_err *e);
+lar_status lar_append_cut(lar_append *a, uint64_t keep, lar_err *e); /* drop what comes after */
+lar_status lar_append_write(lar_append *a, const void *p, size_t n, lar_err *e);
+void lar_append_close(lar_append *a); /* NULL is allowed */
+
 lar_status lar_file_identify(const char *path, lar_file_id *out, lar_err *e);
 /* The first bytes of a regular file, n at most. */
 lar_status lar_file_read(const char *path, void *buf, size_t n, size_t *got, lar_err *e);
@@ -56,5 +65,6 @@ size_t lar_ram_total(void);
 size_t lar_ram_available(void);
 int lar_cpu_count(void); /* physical cores that this process may use */
 const char *lar_getenv(const char *name);
+char *lar_exe_path(void); /* of the running program, lar_free; NULL where it is not known */
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include <sched.h>
 #endif
 #if defined(__APPLE__)
+#include <mach-o/dyld.h>
 #include <mach/mach.h>
 #include <sys/sysctl.h>
 #endif
@@ -299,6 +301,67 @@ void lar_file_abort(lar_file *f)
         return;
     unlink(f->aside);
     file_end(f);
+}
+
+struct lar_append {
+    int fd;
+    char *path;
+};
+
+lar_status lar_append_open(const char *path, lar_append **out, lar_err *e)
+{
+    struct stat st;
+    lar_append *a = lar_alloc(sizeof *a);
+    *out = NULL;
+    if (!a || !(a->path = lar_strdup(path))) {
+        lar_free(a);
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    }
+    a->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+    lar_status s = LAR_OK;
+    if (a->fd < 0 || fstat(a->fd, &st))
+        s = sys_fail(e, path, "cannot open for writing", errno);
+    else if (!S_ISREG(st.st_mode))
+        s = lar_fail(e, LAR_EIO, "%s: want a regular file", path);
+    else if (flock(a->fd, LOCK_EX | LOCK_NB))
+        s = errno == EWOULDBLOCK ? lar_fail(e, LAR_EIO, "%s: another process is writing it", path)
+                                 : sys_fail(e, path, "cannot lock", errno);
+    if (s != LAR_OK) {
+        lar_append_close(a);
+        return s;
+    }
+    *out = a;
+    return LAR_OK;
+}
+
+lar_status lar_append_cut(lar_append *a, uint64_t keep, lar_err *e)
+{
+    return ftruncate(a->fd, (off_t)keep) ? sys_fail(e, a->path, "cannot cut", errno) : LAR_OK;
+}
+
+lar_status lar_append_write(lar_append *a, const void *p, size_t n, lar_err *e)
+{
+    const char *at = p;
+    while (n) {
+        const ssize_t w = write(a->fd, at, LAR_MIN(n, (size_t)1 << 30));
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            return sys_fail(e, a->path, "cannot write", w < 0 ? errno : ENOSPC);
+        at += w;
+        n -= (size_t)w;
+    }
+    return LAR_OK;
+}
+
+void lar_append_close(lar_append *a)
+{
+    if (!a)
+        return;
+    if (a->fd >= 0)
+        close(a->fd);
+    lar_free(a->path);
+    lar_free(a);
 }
 
 /* ---- files and folders by name -----------------------------------------------------------------
@@ -688,4 +751,18 @@ int lar_cpu_count(void)
 const char *lar_getenv(const char *name)
 {
     return getenv(name);
+}
+
+char *lar_exe_path(void)
+{
+    char buf[4096];
+#if defined(__APPLE__)
+    uint32_t size = sizeof buf;
+    if (_NSGetExecutablePath(buf, &size))
+        return NULL;
+    return lar_strdup(buf);
+#else
+    const ssize_t n = readlink("/proc/self/exe", buf, sizeof buf);
+    return n > 0 && (size_t)n < sizeof buf ? lar_strndup(buf, (size_t)n) : NULL;
+#endif
 }

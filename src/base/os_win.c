@@ -324,6 +324,75 @@ void lar_file_abort(lar_file *f)
     file_end(f);
 }
 
+struct lar_append {
+    HANDLE h;
+    char *path;
+};
+
+/* Readers may share it, another writer may not. */
+lar_status lar_append_open(const char *path, lar_append **out, lar_err *e)
+{
+    wchar_t *wide;
+    *out = NULL;
+    LAR_TRY(widen(path, &wide, e));
+    lar_append *a = lar_alloc(sizeof *a);
+    if (!a || !(a->path = lar_strdup(path))) {
+        lar_free(a);
+        lar_free(wide);
+        return lar_fail(e, LAR_ENOMEM, "%s: out of memory", path);
+    }
+    a->h = CreateFileW(wide, GENERIC_WRITE, FILE_SHARE_READ, NULL, OPEN_ALWAYS,
+                       FILE_ATTRIBUTE_NORMAL, NULL);
+    const DWORD err = GetLastError();
+    lar_free(wide);
+    if (a->h == INVALID_HANDLE_VALUE) {
+        lar_append_close(a);
+        return err == ERROR_SHARING_VIOLATION
+                   ? lar_fail(e, LAR_EIO, "%s: another process is writing it", path)
+                   : sys_fail(e, path, "cannot open for writing", err);
+    }
+    *out = a;
+    return LAR_OK;
+}
+
+static bool seek(lar_append *a, int64_t to, DWORD from)
+{
+    LARGE_INTEGER at = {.QuadPart = to};
+    return SetFilePointerEx(a->h, at, NULL, from) != 0;
+}
+
+lar_status lar_append_cut(lar_append *a, uint64_t keep, lar_err *e)
+{
+    if (!seek(a, (int64_t)keep, FILE_BEGIN) || !SetEndOfFile(a->h))
+        return sys_fail(e, a->path, "cannot cut", GetLastError());
+    return LAR_OK;
+}
+
+lar_status lar_append_write(lar_append *a, const void *p, size_t n, lar_err *e)
+{
+    const char *at = p;
+    if (!seek(a, 0, FILE_END))
+        return sys_fail(e, a->path, "cannot write", GetLastError());
+    while (n) {
+        DWORD w = 0;
+        if (!WriteFile(a->h, at, (DWORD)LAR_MIN(n, (size_t)1 << 30), &w, NULL) || w == 0)
+            return sys_fail(e, a->path, "cannot write", GetLastError());
+        at += w;
+        n -= w;
+    }
+    return LAR_OK;
+}
+
+void lar_append_close(lar_append *a)
+{
+    if (!a)
+        return;
+    if (a->h != INVALID_HANDLE_VALUE)
+        CloseHandle(a->h);
+    lar_free(a->path);
+    lar_free(a);
+}
+
 /* ---- files and folders by name -----------------------------------------------------------------
  */
 
@@ -521,4 +590,14 @@ int lar_cpu_count(void)
 const char *lar_getenv(const char *name)
 {
     return getenv(name);
+}
+
+char *lar_exe_path(void)
+{
+    wchar_t wide[4096];
+    char buf[3 * 4096];
+    const DWORD n = GetModuleFileNameW(NULL, wide, 4096);
+    if (!n || n == 4096 || !WideCharToMultiByte(CP_UTF8, 0, wide, -1, buf, sizeof buf, NULL, NULL))
+        return NULL;
+    return lar_strdup(buf);
 }

@@ -132,7 +132,7 @@ static lar_status remember(const lar_model *m, const char *dir, uint8_t (*sha)[L
 
 lar_status lar_model_id(const lar_model *m, const char *dir, uint8_t id[LAR_MODEL_ID], lar_err *e)
 {
-    if (lar_model_id_known(m, dir, id))
+    if (dir && lar_model_id_known(m, dir, id))
         return LAR_OK;
     const int n = lar_gguf_n_files(m->gguf);
     uint8_t(*sha)[LAR_MODEL_ID] = lar_alloc_array((size_t)n, sizeof *sha);
@@ -148,7 +148,7 @@ lar_status lar_model_id(const lar_model *m, const char *dir, uint8_t id[LAR_MODE
             s = check_unchanged(map, path, &old_enough, e);
         }
     }
-    if (s == LAR_OK && old_enough)
+    if (s == LAR_OK && dir && old_enough)
         s = remember(m, dir, sha, e);
     if (s == LAR_OK)
         combine(sha, n, id);

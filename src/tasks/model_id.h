@@ -11,7 +11,7 @@ enum { LAR_MODEL_ID = 32 };
 
 /* Whether the folder `dir` remembers it; reads one small file. */
 bool lar_model_id_known(const lar_model *m, const char *dir, uint8_t id[LAR_MODEL_ID]);
-/* Reads the model where it must, and remembers. */
+/* Reads the model where it must, and remembers; dir NULL: reads it and remembers nothing. */
 lar_status lar_model_id(const lar_model *m, const char *dir, uint8_t id[LAR_MODEL_ID], lar_err *e);
 
 #endif
