@@ -5,9 +5,12 @@
  * an output that failed.
  */
 #include "engine_test.h"
+#include "convert/convert.h"
+#include "convert/importance.h"
 #include "convert/quantize.h"
 #include "format/gguf_write.h"
 #include "quant/kernels.h"
+#include "tasks/vocab.h"
 #include <dirent.h>
 #include <math.h>
 #include <signal.h>
@@ -511,13 +514,141 @@ static void test_full_disk(void **state)
 #endif
 }
 
+/* ---- importance from a model -------------------------------------------------------------------
+ */
+
+static void run_imatrix(const char *model, const char *text, int threads, const char *window)
+{
+    lar_runtime_options o = {.size = sizeof o, .threads = threads};
+    lar_runtime *rt;
+    lar_model *m;
+    lar_session *s;
+    lar_request *r;
+    lar_err e = {0};
+    assert_int_equal(lar_runtime_new(&o, &rt, &e), LAR_OK);
+    assert_int_equal(lar_model_open(rt, model, NULL, &m, &e), LAR_OK);
+    assert_int_equal(lar_session_new(m, NULL, &s, &e), LAR_OK);
+    assert_int_equal(lar_request_new(rt, "imatrix", &r, &e), LAR_OK);
+    assert_int_equal(lar_request_set_session(r, s, &e), LAR_OK);
+    assert_int_equal(lar_request_set_string(r, "text", text, &e), LAR_OK);
+    assert_int_equal(lar_request_set_string(r, "output", matrix_path, &e), LAR_OK);
+    assert_int_equal(lar_request_set_string(r, "window", window, &e), LAR_OK);
+    if (lar_request_run(r, NULL, NULL, &e) != LAR_OK)
+        fail_msg("imatrix: %s", e.msg);
+    lar_request_free(r);
+    lar_session_free(s);
+    lar_model_free(m);
+    lar_runtime_free(rt);
+}
+
+static const char some_text[] = "the quick brown fox jumps over the lazy dog and goes on to sleep";
+
+/* The input of the first layer's projections can be told from the embeddings: their RMS norm. */
+static void test_imatrix(void **state)
+{
+    (void)state;
+    static const char path[] = "tests/data/tiny.gguf";
+    enum { WINDOW = 8 };
+    lar_err e = {0};
+    lar_gguf *g;
+    lar_vocab_file v;
+    lar_importance_file *f;
+    lar_importance im;
+    lar_ids ids = {0};
+    size_t n1 = 0, n3 = 0;
+    mkdir("build", 0777);
+    mkdir(folder, 0777);
+    run_imatrix(path, some_text, 3, "8");
+    void *three = read_file(matrix_path, &n3);
+    run_imatrix(path, some_text, 1, "8");
+    void *one = read_file(matrix_path, &n1);
+    assert_int_equal(n1, n3);
+    assert_memory_equal(one, three, n1);
+    free(one), free(three);
+
+    assert_int_equal(lar_gguf_open(path, &g, &e), LAR_OK);
+    assert_int_equal(lar_vocab_open(g, &v, &e), LAR_OK);
+    assert_int_equal(
+        lar_tokenizer_encode(v.tok, some_text, strlen(some_text), LAR_TOK_BOS, &ids, &e), LAR_OK);
+    const int32_t bos = lar_tokenizer_bos(v.tok);
+    const lar_gguf_tensor *table = lar_gguf_find_tensor(g, "token_embd.weight");
+    const lar_gguf_tensor *norm = lar_gguf_find_tensor(g, "blk.0.attn_norm.weight");
+    double want[E] = {0};
+    const size_t n = ids.n / WINDOW * WINDOW;
+    assert_true(n >= 2 * WINDOW);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t id = i % WINDOW == 0 && ids.p[0] == bos ? bos : ids.p[i];
+        float x[E], w[E];
+        double mean = 0;
+        lar_kernels__generic.formats[lar_dtype_index(table->type)]->to_f32(
+            table->data + (size_t)id * lar_row_bytes(table->type, E), x, E);
+        memcpy(w, norm->data, sizeof w);
+        for (int k = 0; k < E; k++)
+            mean += (double)x[k] * (double)x[k] / E;
+        for (int k = 0; k < E; k++)
+            want[k] += (double)x[k] * (double)x[k] / (mean + 1e-5) * (double)w[k] * (double)w[k];
+    }
+    assert_int_equal(lar_importance_open(matrix_path, &f, &e), LAR_OK);
+    assert_int_equal(lar_importance_find(f, "blk.0.attn_v.weight",
+                                         lar_gguf_find_tensor(g, "blk.0.attn_v.weight"), &im, &e),
+                     LAR_OK);
+    assert_non_null(im.p);
+    for (int k = 0; k < E; k++)
+        assert_true(fabs((double)im.p[k] * (double)n - want[k]) <= 1e-4 * want[k] + 1e-9);
+    lar_importance_end(&im);
+    lar_importance_close(f);
+    lar_ids_free(&ids);
+    lar_vocab_free(&v);
+    lar_gguf_close(g);
+}
+
+/* Of experts, each sees those tokens that were routed to it: together n_used for each token. */
+static void test_imatrix_experts(void **state)
+{
+    (void)state;
+    static const char model[] = "build/test_quantize/mixtral.gguf";
+    lar_convert_result r;
+    lar_gguf *g;
+    lar_err e = {0};
+    uint32_t used = 0, experts = 0;
+    mkdir("build", 0777);
+    mkdir(folder, 0777);
+    if (lar_convert_hf("tests/data/hf/mixtral", model, &(lar_convert_options){0}, &r, &e) != LAR_OK)
+        fail_msg("%s", e.msg);
+    run_imatrix(model, some_text, 2, "8");
+    assert_int_equal(lar_gguf_open(model, &g, &e), LAR_OK);
+    assert_int_equal(lar_gguf_get_u32(g, "llama.expert_used_count", &used, &e), LAR_OK);
+    assert_int_equal(lar_gguf_get_u32(g, "llama.expert_count", &experts, &e), LAR_OK);
+    lar_gguf_close(g);
+    assert_int_equal(lar_gguf_open(matrix_path, &g, &e), LAR_OK);
+    float tokens, sum[3] = {0};
+    memcpy(&tokens, lar_gguf_find_tensor(g, "blk.1.attn_q.weight.counts")->data, sizeof tokens);
+    static const char *const names[] = {"gate", "up", "down"};
+    for (int i = 0; i < 3; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "blk.1.ffn_%s_exps.weight.counts", names[i]);
+        const lar_gguf_tensor *t = lar_gguf_find_tensor(g, name);
+        assert_non_null(t);
+        assert_int_equal(t->dim[1], experts);
+        for (uint32_t k = 0; k < experts; k++) {
+            float c;
+            memcpy(&c, t->data + k * sizeof c, sizeof c);
+            sum[i] += c;
+        }
+        assert_true(tokens >= 8 && sum[i] == tokens * (float)used);
+    }
+    lar_gguf_close(g);
+    remove(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recipes),    cmocka_unit_test(test_file),
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_importance),
-        cmocka_unit_test(test_overrides),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_recipes),         cmocka_unit_test(test_file),
+        cmocka_unit_test(test_same_bytes),      cmocka_unit_test(test_importance),
+        cmocka_unit_test(test_overrides),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_full_disk),       cmocka_unit_test(test_imatrix),
+        cmocka_unit_test(test_imatrix_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
-/* importance.c - reading importance matrices. Depends on importance.h. */
+/* importance.c - importance matrices as files. Depends on importance.h and format's writer. */
 #include "convert/importance.h"
+#include "format/gguf_write.h"
+#include <float.h>
 #include <string.h>
 
 struct lar_importance_file {
@@ -103,4 +105,67 @@ void lar_importance_end(lar_importance *i)
 {
     lar_free(i->p);
     *i = (lar_importance){0};
+}
+
+/* ---- writing -----------------------------------------------------------------------------------
+ */
+
+static void put_tensor(lar_gguf_writer *w, lar_buf *name, const lar_importance_sums *s,
+                       const char *what, int64_t columns)
+{
+    lar_buf_clear(name);
+    lar_buf_printf(name, "%s.%s", s->name, what);
+    if (!name->oom)
+        lar_gguf_put_tensor(w, name->p, LAR_DTYPE(f32), 2, (int64_t[]){columns, s->experts});
+}
+
+static lar_status write_data(lar_gguf_writer *w, const lar_importance_sums *s, lar_err *e)
+{
+    for (int64_t i = 0; i < s->k * s->experts; i++) {
+        const float v = (float)s->sum2[i];
+        if (!(v <= FLT_MAX))
+            return lar_fail(e, LAR_ENUMERIC, "importance: %s: column %lld is %g", s->name,
+                            (long long)(i % s->k), (double)v);
+        LAR_TRY(lar_gguf_writer_data(w, &v, sizeof v, e));
+    }
+    for (int64_t i = 0; i < s->experts; i++) {
+        const float v = (float)s->count[i];
+        LAR_TRY(lar_gguf_writer_data(w, &v, sizeof v, e));
+    }
+    return LAR_OK;
+}
+
+static lar_status write_all(lar_gguf_writer *w, const lar_importance_sums *s, size_t n,
+                            const char *dataset, uint32_t chunks, uint32_t chunk, lar_err *e)
+{
+    lar_buf name = {0};
+    const lar_str set = {dataset, strlen(dataset)};
+    lar_gguf_put_string(w, "general.type", "imatrix");
+    lar_gguf_put_strings(w, "imatrix.datasets", &set, 1);
+    lar_gguf_put_u32(w, "imatrix.chunk_count", chunks);
+    lar_gguf_put_u32(w, "imatrix.chunk_size", chunk);
+    for (size_t i = 0; i < n; i++) {
+        put_tensor(w, &name, &s[i], "in_sum2", s[i].k);
+        put_tensor(w, &name, &s[i], "counts", 1);
+    }
+    const bool oom = name.oom;
+    lar_buf_free(&name);
+    if (oom)
+        return lar_fail(e, LAR_ENOMEM, "importance: out of memory");
+    LAR_TRY(lar_gguf_writer_begin(w, e));
+    for (size_t i = 0; i < n; i++)
+        LAR_TRY(write_data(w, &s[i], e));
+    return LAR_OK;
+}
+
+lar_status lar_importance_write(const char *path, const lar_importance_sums *s, size_t n,
+                                const char *dataset, uint32_t chunks, uint32_t chunk, lar_err *e)
+{
+    lar_gguf_writer *w;
+    LAR_TRY(lar_gguf_writer_new(path, 32, &w, e));
+    const lar_status st = write_all(w, s, n, dataset, chunks, chunk, e);
+    if (st == LAR_OK)
+        return lar_gguf_writer_commit(w, e);
+    lar_gguf_writer_abort(w);
+    return st;
 }

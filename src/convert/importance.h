@@ -22,4 +22,15 @@ lar_status lar_importance_find(const lar_importance_file *f, const char *name,
 void lar_importance_end(lar_importance *i);
 void lar_importance_close(lar_importance_file *f);
 
+/* What a matrix of `experts` (else 1) with k columns has seen. */
+typedef struct lar_importance_sums {
+    char *name;
+    int64_t k, experts;
+    double *sum2;    /* [experts][k] */
+    uint64_t *count; /* [experts]: tokens */
+} lar_importance_sums;
+/* dataset: where the text came from; chunk: tokens of a window. */
+lar_status lar_importance_write(const char *path, const lar_importance_sums *s, size_t n,
+                                const char *dataset, uint32_t chunks, uint32_t chunk, lar_err *e);
+
 #endif

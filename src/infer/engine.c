@@ -105,6 +105,11 @@ void lar_engine_watch(lar_engine *en, const atomic_int *cancel)
     en->cancel = cancel;
 }
 
+void lar_engine_observe(lar_engine *en, const lar_cpu_observer *observer)
+{
+    en->observer = observer;
+}
+
 int lar_engine_ctx(const lar_engine *en)
 {
     return en->opts.ctx;
@@ -287,7 +292,7 @@ lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err
     LAR_TRY(shape_for(en, n_tokens, n_out, &s, e));
     LAR_TRY(reserve(en, parts, n_parts, e));
     fill_inputs(s, parts, n_parts);
-    if (!lar_cpu_run(s->g, en->variant, en->pool, en->cancel))
+    if (!lar_cpu_run_observed(s->g, en->variant, en->pool, en->cancel, en->observer))
         return lar_fail(e, LAR_ECANCELLED, "cancelled");
     const size_t n_vocab = (size_t)en->net->hp.n_vocab;
     float *logits = s->logits->data;

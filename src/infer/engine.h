@@ -37,6 +37,8 @@ void lar_engine_free(lar_engine *en);
 /* Give up steps (LAR_ECANCELLED) when *cancel is found other than 0 while they run; the sequences
  * are as before then. NULL: no more. */
 void lar_engine_watch(lar_engine *en, const atomic_int *cancel);
+/* Show every node of every step before it runs; NULL: no more. */
+void lar_engine_observe(lar_engine *en, const lar_cpu_observer *observer);
 int lar_engine_ctx(const lar_engine *en); /* in effect */
 int lar_engine_batch(const lar_engine *en);
 size_t lar_engine_kv_bytes(const lar_engine *en);

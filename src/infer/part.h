@@ -48,8 +48,9 @@ struct lar_engine {
     lar_arena *arena;
     void *kv_mem;
     size_t kv_bytes;
-    lar__shape shape[LAR__SHAPES]; /* those used last */
-    const atomic_int *cancel;      /* lar_engine_watch; may be NULL */
+    lar__shape shape[LAR__SHAPES];    /* those used last */
+    const atomic_int *cancel;         /* lar_engine_watch; may be NULL */
+    const lar_cpu_observer *observer; /* may be NULL */
     uint64_t steps;
     void *work;
     size_t work_bytes;

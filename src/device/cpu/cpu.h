@@ -23,4 +23,12 @@ lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *
 bool lar_cpu_run(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool,
                  const atomic_int *cancel);
 
+/* Sees every node before it runs, its sources' values being there; one thread at a time. */
+typedef struct lar_cpu_observer {
+    void (*fn)(const lar_tensor *node, void *user);
+    void *user;
+} lar_cpu_observer;
+bool lar_cpu_run_observed(const lar_graph *g, const lar_cpu_variant *v, lar_pool *pool,
+                          const atomic_int *cancel, const lar_cpu_observer *observer);
+
 #endif
