@@ -188,6 +188,9 @@ void lar__eval_judge_close(lar_eval_judge *j);
 /* A judge's answer: the first JSON object in it with a true or false "criteria_met". False where
  * there is none. */
 bool lar__eval_verdict(lar_str text, bool *met);
+/* Points of the criteria met over positive points; said: 1 met, 0 not, -1 no verdict. False where
+ * there is no score. */
+bool lar__eval_points(const json_t *rubrics, const int *said, double *score);
 /* Appends to rec: score (null where a criterion stayed unjudged or no points are positive), junk,
  * unjudged, criteria. */
 lar_status lar__eval_grade(lar_task *t, const lar_eval_desc *d, const lar_eval_judge *j,

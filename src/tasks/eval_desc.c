@@ -140,13 +140,32 @@ static int one_of(reader *r, const char *key, const char *list, int def)
     return i;
 }
 
+/* Chat templates drop the line end after a block and the one at the very end; lm-evaluation-harness
+ * keeps both. One more of each is what is dropped then. */
+static void keep_line_ends(const char *s, lar_buf *out)
+{
+    for (; *s; s++) {
+        lar_buf_putc(out, *s);
+        if (s[0] == '\n' && !s[1])
+            lar_buf_putc(out, '\n');
+        else if ((s[0] == '%' || s[0] == '#') && s[1] == '}' && s[2] == '\n') {
+            lar_buf_puts(out, "}\n");
+            s++;
+        }
+    }
+}
+
 static lar_template *template_of(reader *r, const char *key, const char *def)
 {
     lar_template *t = NULL;
     const char *s = text(r, key, def);
+    lar_buf b = {0};
     if (!s || r->st != LAR_OK)
         return NULL;
-    r->st = lar_template_new(s, strlen(s), &t, r->e);
+    keep_line_ends(s, &b);
+    r->st = b.oom ? lar_fail(r->e, LAR_ENOMEM, "out of memory")
+                  : lar_template_new(b.p ? b.p : "", b.n, &t, r->e);
+    lar_buf_free(&b);
     if (r->st != LAR_OK)
         lar_fail_in(r->e, r->st, "%s: \"%s%s%s\"", r->path, r->part, dot(r), key);
     return t;
@@ -203,10 +222,14 @@ static lar_status read_loglik(lar_eval_desc *d, lar_err *e)
 
 static lar_status read_patterns(lar_eval_desc *d, reader *r)
 {
+    /* "Answer: B", "the answer is (b)."; boxed; a line of its own; at the very beginning. Looser
+     * ones would take an article or "I" for a letter. */
     static const char *const usual[] = {
-        "(?i)answer\\s*(?:is|:)?\\s*(?:\\*\\*|\\\\boxed\\{|\\\\text\\{)*\\s*\\(?\\[?([A-Z])\\b",
-        "\\\\boxed\\{\\s*(?:\\\\text\\{)?\\s*\\(?([A-Z])\\b", "^\\s*\\(?([A-Z])\\)?[.:)]?(?:\\s|$)",
-        "(?<![A-Za-z'])\\(?([A-Z])\\)?(?![A-Za-z'])"};
+        "(?i:answer)[*_\\s]*(?i:is\\s*:?|:)[*_\\s]*(?:\\\\boxed\\{|\\\\text\\{|\\$)*\\s*[(\\[]?"
+        "([A-Z](?![A-Za-z'])|[a-z](?=\\s*(?:[.)*\\]}]|$)))",
+        "\\\\boxed\\{\\s*(?:\\\\text\\{)?\\s*\\(?([A-Z])\\b",
+        "(?:^|\\n)\\s*[*_]*[(\\[]?([A-Z])[)\\]]?[*_]*[.:]?\\s*(?:\\n|$)",
+        "^\\s*[*_]*[(\\[]?([A-Z])(?:[)\\]]|[.:])"};
     const json_t *v = json_object_get(r->o, "patterns");
     const bool letters = d->metric != LAR_EVAL_EXACT && d->metric != LAR_EVAL_RUBRIC;
     const size_t n = v ? json_array_size(v) : letters ? LAR_LEN(usual) : 0;

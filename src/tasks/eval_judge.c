@@ -153,6 +153,23 @@ static lar_status ask(lar_task *t, const lar_eval_desc *d, const lar_eval_judge 
     return LAR_OK;
 }
 
+bool lar__eval_points(const json_t *rubrics, const int *said, double *score)
+{
+    double points = 0, positive = 0;
+    const json_t *r;
+    size_t i;
+    json_array_foreach(rubrics, i, r)
+    {
+        const double p = json_number_value(json_object_get(r, "points"));
+        if (said[i] < 0)
+            return false;
+        points += said[i] ? p : 0;
+        positive += LAR_MAX(p, 0.0);
+    }
+    *score = positive > 0 ? points / positive : 0;
+    return positive > 0;
+}
+
 lar_status lar__eval_grade(lar_task *t, const lar_eval_desc *d, const lar_eval_judge *j,
                            const lar_eval_item *item, lar_str answer, uint64_t seed, json_t *rec,
                            lar_err *e)
@@ -161,32 +178,32 @@ lar_status lar__eval_grade(lar_task *t, const lar_eval_desc *d, const lar_eval_j
     const json_t *rubrics = lar__eval_at(item->row, d->f_rubrics);
     json_t *met = json_array();
     lar_buf talk = {0};
-    double points = 0, positive = 0;
+    double score = 0;
+    int *said = lar_alloc_array(json_array_size(rubrics) + 1, sizeof *said);
     int junk = 0, unjudged = 0;
-    bool bad = !met;
+    bool bad = !met || !said;
     size_t i;
-    lar_status s = LAR_OK;
+    lar_status s = bad ? lar_fail(e, LAR_ENOMEM, "judge: out of memory") : LAR_OK;
     conversation(messages, answer, &talk);
     json_array_foreach(rubrics, i, r)
     {
         json_t *q = NULL;
-        int said = -1;
-        const double p = json_number_value(json_object_get(r, "points"));
         if (s == LAR_OK)
             s = question(d, messages, r, &talk, &q, e);
         if (s == LAR_OK)
-            s = ask(t, d, j, q, seed, &said, &junk, e);
+            s = ask(t, d, j, q, seed, &said[i], &junk, e);
         json_decref(q);
-        points += said == 1 ? p : 0;
-        positive += p > 0 ? p : 0;
-        unjudged += said < 0;
-        lar_json_push(met, said < 0 ? json_null() : json_boolean(said), &bad);
+        if (s != LAR_OK)
+            break;
+        unjudged += said[i] < 0;
+        lar_json_push(met, said[i] < 0 ? json_null() : json_boolean(said[i]), &bad);
     }
+    const bool scored = s == LAR_OK && lar__eval_points(rubrics, said, &score);
+    lar_free(said);
     lar_buf_free(&talk);
     lar_json_put(rec, "criteria_met", met, &bad);
     lar_json_put(rec, "junk", json_integer(junk), &bad);
     lar_json_put(rec, "unjudged", json_integer(unjudged), &bad);
-    lar_json_put(rec, "score",
-                 unjudged || positive <= 0 ? json_null() : json_real(points / positive), &bad);
+    lar_json_put(rec, "score", scored ? json_real(score) : json_null(), &bad);
     return s == LAR_OK && bad ? lar_fail(e, LAR_ENOMEM, "judge: out of memory") : s;
 }

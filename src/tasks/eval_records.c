@@ -159,7 +159,11 @@ static lar_status read_line(lar_eval_records *r, reading *g, const char *p, size
 static lar_status read_file(lar_eval_records *r, reading *g, lar_err *e)
 {
     lar_map m;
+    lar_file_id id;
     lar_status s = LAR_OK;
+    LAR_TRY(lar_file_identify(g->path, &id, e));
+    if (!id.size) /* it has just been made */
+        return LAR_OK;
     LAR_TRY(lar_map_open(g->path, &m, e));
     const char *p = (const char *)m.data;
     for (size_t at = 0; at < m.size && s == LAR_OK && !r->torn;) {

@@ -25,8 +25,8 @@ void lar__eval_wilson(double k, double n, double ci[2])
     }
     const double mid = p + z * z / (2 * n), d = 1 + z * z / n;
     const double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-    ci[0] = LAR_MAX(0.0, (mid - half) / d);
-    ci[1] = LAR_MIN(1.0, (mid + half) / d);
+    ci[0] = k > 0 ? LAR_MAX(0.0, (mid - half) / d) : 0;
+    ci[1] = k < n ? LAR_MIN(1.0, (mid + half) / d) : 1;
 }
 
 static double clipped(double x, bool clip)
