@@ -32,21 +32,24 @@ ifdef FUZZER
 CFLAGS  += -fsanitize=fuzzer-no-link
 endif
 
-# Rooms compiled once per instruction set: kernels are written once, the best is chosen at start.
+# Rooms compiled once per instruction set: kernels are written once, the best is chosen at start
+# (src/ops/variants.def).
 VARIANT_ROOMS := quant ops
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
-VARIANTS := generic avx2 avx512 amx
+VARIANTS := generic avx2 avxvnni avx512f avx512 amx
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
-VARIANTS := generic neon
+VARIANTS := generic neon dotprod
 else
 VARIANTS := generic
 endif
 VFLAGS_generic :=
 VFLAGS_avx2    := -mavx2 -mfma -mf16c
-VFLAGS_avx512  := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512
-# All that avx512 is, too.
-VFLAGS_amx     := $(VFLAGS_avx512) -mamx-tile -mamx-int8 -DLAR_VARIANT_avx512
+VFLAGS_avxvnni := $(VFLAGS_avx2) -mavxvnni
+VFLAGS_avx512f := $(VFLAGS_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
+VFLAGS_avx512  := $(VFLAGS_avx512f) -mavx512vnni
+VFLAGS_amx     := $(VFLAGS_avx512) -mamx-tile -mamx-int8
 VFLAGS_neon    :=
+VFLAGS_dotprod := -march=armv8.2-a+dotprod
 
 ENGINE  := base tensor quant ops device/cpu format nn models infer
 HOUSE   := text convert tasks api

@@ -7,6 +7,7 @@
  */
 #include "base/os.h"
 #include "device/cpu/cpu.h"
+#include "ops/variants.h"
 #include "quant/kernels.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,18 +106,6 @@ int main(int argc, char **argv)
     const char *format = argc > 1 ? argv[1] : "all", *variant = argc > 2 ? argv[2] : "all";
     const int64_t k = argc > 3 ? atol(argv[3]) : 1536;
     const int rows = argc > 4 ? (int)atol(argv[4]) : 576, cols = 512;
-    lar_cpu_features has;
-    lar_cpu_detect(&has);
-    const lar_kernels *all[] = {
-#if defined(__x86_64__)
-        has.amx_int8 ? &lar_kernels__amx : NULL,
-        has.avx512_vnni ? &lar_kernels__avx512 : NULL,
-        has.avx2 ? &lar_kernels__avx2 : NULL,
-#elif defined(__aarch64__)
-        &lar_kernels__neon,
-#endif
-        &lar_kernels__generic
-    };
     uint8_t *w = lar_alloc_aligned(BIG + 4096);
     void *mem = lar_alloc_aligned(lar_acts_bytes(k, cols));
     float *x = lar_alloc_aligned((size_t)k * (size_t)cols * 4);
@@ -132,19 +121,21 @@ int main(int argc, char **argv)
     lar_acts_layout(&a, mem, k, cols);
     a.x = x;
     a.ldx = (size_t)k;
-    printf("read: %.1f GB/s; k %d, rows %d\n",
-           read_speed(all[0] ? all[0] : &lar_kernels__generic, w), (int)k, rows);
+    printf("read: %.1f GB/s; k %d, rows %d\n", read_speed(&lar_kernels__generic, w), (int)k, rows);
     printf("                   GB/s memory, cache   GMAC/s: 1, 2, 4, 8, 64, 512 columns\n");
-    for (size_t v = 0; v < LAR_LEN(all); v++) {
-        if (!all[v] || (strcmp(variant, "all") && strcmp(variant, all[v]->variant)))
+    lar_cpu_features f;
+    lar_cpu_detect(&f);
+    for (int v = 0; v < lar_n_variants; v++) {
+        const lar_kernels *kern = lar_variants[v]->kernels;
+        if (!lar_variants[v]->usable(&f) ||
+            (strcmp(variant, "all") && strcmp(variant, kern->variant)))
             continue;
-        printf("%-8s peak: %.0f GMAC/s of whole numbers, %.0f of floats\n", all[v]->variant,
-               peak(all[v], true), peak(all[v], false));
-        all[v]->acts_quantize(&a, 0, cols);
+        printf("%-8s peak: %.0f GMAC/s of whole numbers, %.0f of floats\n", kern->variant,
+               peak(kern, true), peak(kern, false));
+        kern->acts_quantize(&a, 0, cols);
         for (int t = 0; t < LAR_N_DTYPES; t++)
-            if (all[v]->formats[t] &&
-                (!strcmp(format, "all") || !strcmp(format, lar_dtypes[t].name)))
-                bench(all[v], t, w, &a, rows, y);
+            if (kern->formats[t] && (!strcmp(format, "all") || !strcmp(format, lar_dtypes[t].name)))
+                bench(kern, t, w, &a, rows, y);
     }
     lar_free_aligned(w);
     lar_free_aligned(mem);

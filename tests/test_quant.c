@@ -6,6 +6,7 @@
  */
 #include "base/math.h"
 #include "device/cpu/cpu.h"
+#include "ops/variants.h"
 #include "quant/kernels.h"
 #include <math.h>
 #include <setjmp.h>
@@ -14,23 +15,15 @@
 #include <string.h>
 #include <cmocka.h>
 
+/* The kernels of the i-th variant that this processor can run, generic first; NULL at the end. */
 static const lar_kernels *variant(int i)
 {
-    const lar_kernels *all[5] = {&lar_kernels__generic};
-    int n = 1;
-#if defined(__x86_64__)
     lar_cpu_features f;
     lar_cpu_detect(&f);
-    if (f.avx2 && f.fma && f.f16c)
-        all[n++] = &lar_kernels__avx2;
-    if (f.avx512_vnni)
-        all[n++] = &lar_kernels__avx512;
-    if (f.amx_int8)
-        all[n++] = &lar_kernels__amx;
-#elif defined(__aarch64__)
-    all[n++] = &lar_kernels__neon;
-#endif
-    return i < n ? all[i] : NULL;
+    for (int v = 0; v < lar_n_variants; v++)
+        if (lar_variants[v]->usable(&f) && i-- == 0)
+            return lar_variants[v]->kernels;
+    return NULL;
 }
 
 /* ---- files

@@ -4,6 +4,8 @@
  * differ (signed zeros, subnormals, infinities, ties); exp, sigmoid and tanh against double.
  */
 #include "base/math.h"
+#include "device/cpu/cpu.h"
+#include "ops/variants.h"
 #include "simd/case.h"
 #include <math.h>
 #include <setjmp.h>
@@ -87,18 +89,17 @@ static void compare(simd_case_fn *fn, const char *name)
 static void test_variants_agree(void **state)
 {
     (void)state;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        compare(simd_case__avx2, "avx2");
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
-        compare(simd_case__avx512, "avx512");
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw"))
-        compare(simd_case__amx, "amx"); /* the lanes of the avx512 variant: no tiles here */
-#elif defined(__aarch64__)
-    compare(simd_case__neon, "neon");
-#else
-    compare(simd_case__generic, "generic");
-#endif
+    static simd_case_fn *const fn[] = {
+#define VARIANT(name, when) simd_case__##name,
+#include "ops/variants.def"
+#undef VARIANT
+    };
+    lar_cpu_features f;
+    lar_cpu_detect(&f);
+    assert_int_equal(LAR_LEN(fn), lar_n_variants);
+    for (int v = 0; v < lar_n_variants; v++)
+        if (lar_variants[v]->usable(&f))
+            compare(fn[v], lar_variants[v]->name);
 }
 
 static double ulps(float got, double want)

@@ -1,6 +1,6 @@
 /*
  * simd.h - sixteen virtual float lanes, whatever the processor has. A kernel is written once with
- * these and compiled once per variant (generic, avx2, avx512, neon); since every primitive is
+ * these and compiled once per variant (ops/variants.def); since every primitive is
  * exactly defined by IEEE 754 and every reduction is one fixed tree, all variants give the same
  * bits (docs/NUMERICS.md). Include only from files that are compiled per variant (quant, ops).
  *
@@ -32,12 +32,18 @@
  *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
  *   vi_sub_bytes(a, b)           byte by byte, modulo 256
  *   vi_offset(s, a, b)           a * s[0] + b * s[1] in each lane; a, b constants within int16
- *   vi_dot16(acc, w, x, kind)    acc + sum of 16 w[k] * x[k] in each lane, exact. x: 16 int8,
- *                                |x| <= 127. kind VI_U5, VI_U6: w in 0..31, 0..63; VI_S8: made by
- *                                vi_pack_s8 from signed bytes; the sum is then too great by
- *                                VI_S8_BIAS * sum of x
- * VI_TILE_SIGNED: weights of the kinds VI_U5 and VI_U6 may as well be in -16..15, -32..31, and
- * those of VI_S8 need no packing, so that tiles hold true values (quant/dot.h).
+ *
+ * Products of sixteen rows with one column, exact, four neighbours at a time, |x| <= 127:
+ *   vx_load(x)                   four bytes of x, for all rows
+ *   vi_planes(w, kind, out)      weights as vp_first and vp_next want them: VI_PLANES(kind)
+ *                                vectors. VI_U4, VI_U5, VI_U6: w in 0..15, 0..31, 0..63; VI_S8:
+ *                                signed bytes, which then count as VI_S8_BIAS more
+ *   vp_first(start, w, x)        begins a sum of up to VI_CHAIN(kind) products,
+ *   vp_next(p, w, x)             goes on, and
+ *   vp_sum(start, p)             adds it to start; of two planes the second counts sixteenfold
+ *   VI_COLS(planes)              columns whose sums the registers hold
+ *   VI_TILE_SIGNED               weights may as well be signed (-16..15 where VI_U5), those of VI_S8
+ *                                are taken as they are: tiles hold true values (quant/dot.h)
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H
@@ -64,7 +70,7 @@
 #define LAR_UNROLL
 #endif
 
-enum { VI_U5, VI_U6, VI_S8 };
+enum { VI_U4, VI_U5, VI_U6, VI_S8 };
 
 /* As the machine has it: every variant but generic is for little-endian processors. */
 static inline uint32_t vi_ld32_(const void *p)
@@ -74,14 +80,15 @@ static inline uint32_t vi_ld32_(const void *p)
     return u;
 }
 
-#if defined(LAR_VARIANT_avx512)
-#include "base/simd_avx512.h"
-#elif defined(LAR_VARIANT_avx2)
-#include "base/simd_avx2.h"
-#elif defined(LAR_VARIANT_neon)
-#include "base/simd_neon.h"
-#else
+/* Which header a variant takes is said by the flags that it is compiled with. */
+#if defined(LAR_VARIANT_generic)
 #include "base/simd_generic.h"
+#elif defined(__AVX512BW__)
+#include "base/simd_avx512.h"
+#elif defined(__AVX2__)
+#include "base/simd_avx2.h"
+#elif defined(__ARM_NEON)
+#include "base/simd_neon.h"
 #endif
 
 /* Name of a symbol that exists once per variant: LAR_VSYM(lar_op_add) -> lar_op_add__avx2. */
@@ -89,7 +96,7 @@ static inline uint32_t vi_ld32_(const void *p)
 #define LAR_CAT(a, b) LAR_CAT_(a, b)
 #define LAR_VSYM(name) LAR_CAT(name, LAR_VARIANT)
 
-#ifndef LAR_VARIANT_avx512 /* which has an instruction for it */
+#ifndef VF_SCALE_EXP /* where there is no instruction for it */
 /* a * 2^n for n in [-126, 128] and 0.5 < a < 2, f being n: in two halves, since 2^128 is none. */
 static inline vf vf_scale_exp_(vf a, vi n, vf f)
 {

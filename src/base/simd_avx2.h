@@ -1,5 +1,6 @@
 /*
- * simd_avx2.h - sixteen lanes in two 256-bit registers (AVX2, FMA, F16C). The meaning of every
+ * simd_avx2.h - sixteen lanes in two 256-bit registers (AVX2, FMA, F16C; AVX-VNNI where the variant
+ * has it). The meaning of every
  * primitive is simd_generic.h's; Intel's min and max return the second operand where neither is
  * greater, which is what the definition says.
  */
@@ -294,43 +295,72 @@ static inline vi vi_offset(const int16_t s[2], int a, int b)
                                         _mm256_set1_epi32((a & 0xffff) | (int)((unsigned)b << 16)));
     return (vi){t, t};
 }
-#define VI_S8_BIAS 0
-static inline vi vi_pack_s8(vi w)
+#define VI_S8_BIAS 128
+typedef __m256i vx;
+static inline vx vx_load(const int8_t *p)
 {
-    return w;
+    return _mm256_set1_epi32((int)vi_ld32_(p));
 }
-/* vpmaddubsw saturates at 32,767: weights to 31 leave room for four products of pairs (4 * 2 * 31 *
- * 127), to 63 for two; signed bytes give their sign to x and stay below as 2 * 128 * 127. */
-LAR_INLINE __m256i vi_dot16_(__m256i acc, __m256i w0, __m256i w1, __m256i w2, __m256i w3,
-                             const int8_t *x, int kind)
+#ifdef __AVXVNNI__
+#define VI_PLANES(kind) 1
+#define VI_CHAIN(kind) 8
+#define VI_COLS(planes) 4
+typedef vi vp;
+static inline void vi_planes(vi w, int kind, vi out[])
 {
-    __m256i x0 = _mm256_set1_epi32((int)vi_ld32_(x)), x1 = _mm256_set1_epi32((int)vi_ld32_(x + 4));
-    __m256i x2 = _mm256_set1_epi32((int)vi_ld32_(x + 8)),
-            x3 = _mm256_set1_epi32((int)vi_ld32_(x + 12));
+    const __m256i top = _mm256_set1_epi8(-128);
+    out[0] = w;
+    if (kind == VI_S8)
+        out[0] = (vi){_mm256_xor_si256(w.a, top), _mm256_xor_si256(w.b, top)};
+}
+static inline vp vp_next(vp p, vi w, vx x)
+{
+    return (vp){_mm256_dpbusd_avx_epi32(p.a, w.a, x), _mm256_dpbusd_avx_epi32(p.b, w.b, x)};
+}
+#define vp_first vp_next
+static inline vi vp_sum(vi start, vp p)
+{
+    (void)start;
+    return p;
+}
+#else
+/* vpmaddubsw multiplies unsigned weights and saturates at 32,767: those to 15 leave room for eight
+ * products of pairs (8 * 2 * 15 * 127), to 31 for four, to 63 for two. Signed bytes become two
+ * planes of four bits, w + 128 = 16 * high + low. */
+#define VI_PLANES(kind) ((kind) == VI_S8 ? 2 : 1)
+#define VI_CHAIN(kind) ((kind) == VI_U6 ? 2 : (kind) == VI_U5 ? 4 : 8)
+#define VI_COLS(planes) ((planes) == 2 ? 2 : 4)
+typedef vi vp; /* sixteen bits, in pairs */
+static inline void vi_planes(vi w, int kind, vi out[])
+{
+    const vi low = vi_set1(0x0f0f0f0f);
+    out[0] = kind == VI_S8 ? vi_and(w, low) : w;
+    if (kind == VI_S8)
+        out[VI_PLANES(kind) - 1] =
+            vi_and(vi_shr((vi){_mm256_xor_si256(w.a, _mm256_set1_epi8(-128)),
+                               _mm256_xor_si256(w.b, _mm256_set1_epi8(-128))},
+                          4),
+                   low);
+}
+static inline vp vp_first(vi start, vi w, vx x)
+{
+    (void)start;
+    return (vp){_mm256_maddubs_epi16(w.a, x), _mm256_maddubs_epi16(w.b, x)};
+}
+/* The empty statement keeps GCC from adding in an order of its own, in which all products of a
+ * block are there before the first is added, and most of them on the stack. */
+static inline vp vp_next(vp p, vi w, vx x)
+{
+    p.a = _mm256_add_epi16(p.a, _mm256_maddubs_epi16(w.a, x));
+    p.b = _mm256_add_epi16(p.b, _mm256_maddubs_epi16(w.b, x));
+    __asm__("" : "+x"(p.a), "+x"(p.b));
+    return p;
+}
+static inline vi vp_sum(vi start, vp p)
+{
     const __m256i one = _mm256_set1_epi16(1);
-    if (kind == VI_S8) {
-        x0 = _mm256_sign_epi8(x0, w0), w0 = _mm256_abs_epi8(w0);
-        x1 = _mm256_sign_epi8(x1, w1), w1 = _mm256_abs_epi8(w1);
-        x2 = _mm256_sign_epi8(x2, w2), w2 = _mm256_abs_epi8(w2);
-        x3 = _mm256_sign_epi8(x3, w3), w3 = _mm256_abs_epi8(w3);
-    }
-    __m256i p0 = _mm256_maddubs_epi16(w0, x0), p1 = _mm256_maddubs_epi16(w1, x1);
-    __m256i p2 = _mm256_maddubs_epi16(w2, x2), p3 = _mm256_maddubs_epi16(w3, x3);
-    if (kind == VI_S8) {
-        __m256i a = _mm256_add_epi32(_mm256_madd_epi16(p0, one), _mm256_madd_epi16(p1, one));
-        __m256i b = _mm256_add_epi32(_mm256_madd_epi16(p2, one), _mm256_madd_epi16(p3, one));
-        return _mm256_add_epi32(acc, _mm256_add_epi32(a, b));
-    }
-    p0 = _mm256_add_epi16(p0, p1);
-    p2 = _mm256_add_epi16(p2, p3);
-    if (kind == VI_U5)
-        return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_add_epi16(p0, p2), one));
-    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p0, one));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(p2, one));
+    return (vi){_mm256_add_epi32(start.a, _mm256_madd_epi16(p.a, one)),
+                _mm256_add_epi32(start.b, _mm256_madd_epi16(p.b, one))};
 }
-LAR_INLINE vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
-{
-    return (vi){vi_dot16_(acc.a, w[0].a, w[1].a, w[2].a, w[3].a, x, kind),
-                vi_dot16_(acc.b, w[0].b, w[1].b, w[2].b, w[3].b, x, kind)};
-}
+#endif
 #endif

@@ -1,7 +1,7 @@
 /*
- * simd_avx512.h - sixteen lanes in one 512-bit register (AVX-512 F, BW, VL, DQ, VNNI). The meaning
- * of every primitive is simd_generic.h's; Intel's min and max return the second operand where
- * neither is greater, which is what the definition says.
+ * simd_avx512.h - sixteen lanes in one 512-bit register (AVX-512 F, BW, VL, DQ; VNNI where the
+ * variant has it). The meaning of every primitive is simd_generic.h's; Intel's min and max return
+ * the second operand where neither is greater, which is what the definition says.
  */
 #ifndef LAR_SIMD_AVX512_H
 #define LAR_SIMD_AVX512_H
@@ -129,6 +129,7 @@ static inline vf vf_scale2(vf a, vi n)
 }
 /* a * 2^n, f being n: exact where the two halves of the definition are (0.5 < a < 2, n within
  * [-126, 128]; e^x is finite up to there). */
+#define VF_SCALE_EXP 1
 static inline vf vf_scale_exp_(vf a, vi n, vf f)
 {
     (void)n;
@@ -242,33 +243,67 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
 }
-/* vpdpbusd takes unsigned weights: signed ones are kept with 128 added, and the caller subtracts
- * 128 times the sum of x. */
+/* Both ways of multiplying take unsigned weights: signed ones count as 128 more, and the caller
+ * subtracts 128 times the sum of x. */
 #define VI_S8_BIAS 128
 #define VI_TILE_SIGNED 0
+#define VI_COLS(planes) 8
+typedef vi vx, vp;
 static inline vi vi_sub_bytes(vi a, vi b)
 {
     return _mm512_sub_epi8(a, b);
 }
 static inline vi vi_offset(const int16_t s[2], int a, int b)
 {
-    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_set1_epi32((int)vi_ld32_(s)),
-                               _mm512_set1_epi32((a & 0xffff) | (int)((unsigned)b << 16)));
+    return _mm512_madd_epi16(_mm512_set1_epi32((int)vi_ld32_(s)),
+                             _mm512_set1_epi32((a & 0xffff) | (int)((unsigned)b << 16)));
 }
-static inline vi vi_pack_s8(vi w)
+static inline vx vx_load(const int8_t *p)
 {
-    return _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+    return _mm512_set1_epi32((int)vi_ld32_(p));
 }
-static inline vi vi_x4_(const int8_t *x)
+#ifdef __AVX512VNNI__
+#define VI_PLANES(kind) 1
+#define VI_CHAIN(kind) 8
+static inline void vi_planes(vi w, int kind, vi out[])
 {
-    return _mm512_set1_epi32((int)vi_ld32_(x));
+    out[0] = kind == VI_S8 ? _mm512_xor_si512(w, _mm512_set1_epi8(-128)) : w;
 }
-LAR_INLINE vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
+static inline vp vp_next(vp acc, vi w, vx x)
 {
-    (void)kind;
-    acc = _mm512_dpbusd_epi32(acc, w[0], vi_x4_(x));
-    acc = _mm512_dpbusd_epi32(acc, w[1], vi_x4_(x + 4));
-    acc = _mm512_dpbusd_epi32(acc, w[2], vi_x4_(x + 8));
-    return _mm512_dpbusd_epi32(acc, w[3], vi_x4_(x + 12));
+    return _mm512_dpbusd_epi32(acc, w, x);
 }
+#define vp_first vp_next
+static inline vi vp_sum(vi start, vp p)
+{
+    (void)start;
+    return p;
+}
+#else /* as in simd_avx2.h, where the bounds are explained */
+#define VI_PLANES(kind) ((kind) == VI_S8 ? 2 : 1)
+#define VI_CHAIN(kind) ((kind) == VI_U6 ? 2 : (kind) == VI_U5 ? 4 : 8)
+static inline void vi_planes(vi w, int kind, vi out[])
+{
+    const vi low = _mm512_set1_epi8(0x0f);
+    out[0] = kind == VI_S8 ? _mm512_and_si512(w, low) : w;
+    if (kind == VI_S8)
+        out[VI_PLANES(kind) - 1] = _mm512_and_si512(
+            _mm512_srli_epi32(_mm512_xor_si512(w, _mm512_set1_epi8(-128)), 4), low);
+}
+static inline vp vp_first(vi start, vi w, vx x)
+{
+    (void)start;
+    return _mm512_maddubs_epi16(w, x);
+}
+static inline vp vp_next(vp p, vi w, vx x)
+{
+    p = _mm512_add_epi16(p, _mm512_maddubs_epi16(w, x));
+    __asm__("" : "+v"(p));
+    return p;
+}
+static inline vi vp_sum(vi start, vp p)
+{
+    return _mm512_add_epi32(start, _mm512_madd_epi16(p, _mm512_set1_epi16(1)));
+}
+#endif
 #endif

@@ -275,21 +275,36 @@ static inline vi vi_offset(const int16_t s[2], int a, int b)
     return vi_set1(a * s[0] + b * s[1]);
 }
 #define VI_S8_BIAS 0
-static inline vi vi_pack_s8(vi w)
-{
-    return w;
-}
-static inline vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
+#define VI_PLANES(kind) 1
+#define VI_CHAIN(kind) 8
+#define VI_COLS(planes) 4
+typedef struct vx {
+    int8_t v[4];
+} vx;
+typedef vi vp;
+static inline void vi_planes(vi w, int kind, vi out[])
 {
     (void)kind;
-    for (int i = 0; i < 4; i++) {
-        int8_t t[64];
-        memcpy(t, w[i].v, 64);
-        for (int r = 0; r < 16; r++)
-            for (int j = 0; j < 4; j++)
-                acc.v[r] += t[4 * r + j] * x[4 * i + j];
-    }
+    out[0] = w;
+}
+static inline vx vx_load(const int8_t *p)
+{
+    return (vx){{p[0], p[1], p[2], p[3]}};
+}
+static inline vp vp_next(vp acc, vi w, vx x)
+{
+    int8_t t[64];
+    memcpy(t, w.v, 64);
+    for (int r = 0; r < 16; r++)
+        for (int j = 0; j < 4; j++)
+            acc.v[r] += t[4 * r + j] * x.v[j];
     return acc;
+}
+#define vp_first vp_next
+static inline vi vp_sum(vi start, vp p)
+{
+    (void)start;
+    return p;
 }
 #undef LAR_ILANES_
 #undef LAR_LANES_

@@ -1,5 +1,6 @@
 /*
- * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64). The meaning of
+ * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64; SDOT where the
+ * variant has it). The meaning of
  * every primitive is simd_generic.h's: max and min are a comparison and a selection, since FMAX
  * orders zeros.
  */
@@ -270,42 +271,66 @@ static inline vi vi_offset(const int16_t s[2], int a, int b)
     return vi_set1(a * s[0] + b * s[1]);
 }
 #define VI_S8_BIAS 0
-static inline vi vi_pack_s8(vi w)
+#define VI_PLANES(kind) 1
+typedef int8x16_t vx;
+static inline void vi_planes(vi w, int kind, vi out[])
 {
-    return w;
+    (void)kind;
+    out[0] = w;
 }
-/* Two rows' worth (8 bytes) at a time: weights to 63 leave room in 16 bits for four products. */
-LAR_INLINE int32x4_t vi_dot16_(int8x16_t w0, int8x16_t w1, int8x16_t w2, int8x16_t w3, int8x16_t x0,
-                               int8x16_t x1, int8x16_t x2, int8x16_t x3, int kind)
-{
-    int16x8_t a = vmull_s8(vget_low_s8(w0), vget_low_s8(x0)), b = vmull_high_s8(w0, x0);
-    if (kind != VI_S8) {
-        a = vmlal_s8(a, vget_low_s8(w1), vget_low_s8(x1)), b = vmlal_high_s8(b, w1, x1);
-        a = vmlal_s8(a, vget_low_s8(w2), vget_low_s8(x2)), b = vmlal_high_s8(b, w2, x2);
-        a = vmlal_s8(a, vget_low_s8(w3), vget_low_s8(x3)), b = vmlal_high_s8(b, w3, x3);
-        return vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b));
-    }
-    int32x4_t s = vpaddlq_s16(a), t = vpaddlq_s16(b);
-    s = vpadalq_s16(s, vmull_s8(vget_low_s8(w1), vget_low_s8(x1)));
-    t = vpadalq_s16(t, vmull_high_s8(w1, x1));
-    s = vpadalq_s16(s, vmull_s8(vget_low_s8(w2), vget_low_s8(x2)));
-    t = vpadalq_s16(t, vmull_high_s8(w2, x2));
-    s = vpadalq_s16(s, vmull_s8(vget_low_s8(w3), vget_low_s8(x3)));
-    t = vpadalq_s16(t, vmull_high_s8(w3, x3));
-    return vpaddq_s32(s, t);
-}
-static inline int8x16_t vi_x4_(const int8_t *x)
+static inline vx vx_load(const int8_t *x)
 {
     return vreinterpretq_s8_u32(vdupq_n_u32(vi_ld32_(x)));
 }
-LAR_INLINE vi vi_dot16(vi acc, const vi w[4], const int8_t *x, int kind)
+#ifdef __ARM_FEATURE_DOTPROD
+#define VI_CHAIN(kind) 8
+#define VI_COLS(planes) 4
+typedef vi vp;
+static inline vp vp_next(vp p, vi w, vx x)
 {
-    int8x16_t x0 = vi_x4_(x), x1 = vi_x4_(x + 4), x2 = vi_x4_(x + 8), x3 = vi_x4_(x + 12);
     for (int g = 0; g < 4; g++)
-        acc.v[g] = vaddq_s32(
-            acc.v[g], vi_dot16_(vreinterpretq_s8_s32(w[0].v[g]), vreinterpretq_s8_s32(w[1].v[g]),
-                                vreinterpretq_s8_s32(w[2].v[g]), vreinterpretq_s8_s32(w[3].v[g]),
-                                x0, x1, x2, x3, kind));
-    return acc;
+        p.v[g] = vdotq_s32(p.v[g], vreinterpretq_s8_s32(w.v[g]), x);
+    return p;
 }
+#define vp_first vp_next
+static inline vi vp_sum(vi start, vp p)
+{
+    (void)start;
+    return p;
+}
+#else
+/* Products of bytes, summed in sixteen bits: weights to 31 leave room for eight, to 63 for four,
+ * signed bytes for two. */
+#define VI_CHAIN(kind) ((kind) == VI_S8 ? 2 : (kind) == VI_U6 ? 4 : 8)
+#define VI_COLS(planes) 2
+typedef struct vp {
+    int16x8_t a[4], b[4]; /* of rows 4g and 4g + 1; of 4g + 2 and 4g + 3 */
+} vp;
+static inline vp vp_first(vi start, vi w, vx x)
+{
+    vp p;
+    (void)start;
+    for (int g = 0; g < 4; g++) {
+        const int8x16_t q = vreinterpretq_s8_s32(w.v[g]);
+        p.a[g] = vmull_s8(vget_low_s8(q), vget_low_s8(x));
+        p.b[g] = vmull_high_s8(q, x);
+    }
+    return p;
+}
+static inline vp vp_next(vp p, vi w, vx x)
+{
+    for (int g = 0; g < 4; g++) {
+        const int8x16_t q = vreinterpretq_s8_s32(w.v[g]);
+        p.a[g] = vmlal_s8(p.a[g], vget_low_s8(q), vget_low_s8(x));
+        p.b[g] = vmlal_high_s8(p.b[g], q, x);
+    }
+    return p;
+}
+static inline vi vp_sum(vi start, vp p)
+{
+    for (int g = 0; g < 4; g++)
+        start.v[g] = vaddq_s32(start.v[g], vpaddq_s32(vpaddlq_s16(p.a[g]), vpaddlq_s16(p.b[g])));
+    return start;
+}
+#endif
 #endif

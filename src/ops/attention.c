@@ -20,10 +20,10 @@
 #include <math.h>
 
 /* Queries and sixteens of columns whose sums stay in registers. */
-#if defined(LAR_VARIANT_avx512)
-enum { ROWS = 6, VECS = 4 };
-#elif defined(LAR_VARIANT_generic)
+#if defined(LAR_VARIANT_generic)
 enum { ROWS = 1, VECS = 1 };
+#elif defined(__AVX512F__)
+enum { ROWS = 6, VECS = 4 };
 #else
 enum { ROWS = 6, VECS = 1 };
 #endif

@@ -37,11 +37,10 @@ enum { Q_GROUPS = Q_SCALES == 2 ? 2 : 1, Q_MIN_GROUPS = Q_MINS == 3 ? 2 : Q_MINS
 /* What weights hold above their true value: in registers, and in a tile. */
 #define Q_FULL_BIAS (Q_KIND == VI_S8 ? VI_S8_BIAS : Q_BIAS)
 #define Q_TILE_BIAS (VI_TILE_SIGNED ? 0 : Q_FULL_BIAS)
-#if defined(LAR_VARIANT_avx512)
-#define Q_COLS 8
-#else
-#define Q_COLS 4
-#endif
+/* Vectors that hold four neighbours of sixteen rows; of these, how many products a vp may sum. */
+#define Q_PLANES VI_PLANES(Q_KIND)
+#define Q_CHAIN LAR_MIN(VI_CHAIN(Q_KIND), 8 / Q_GROUPS)
+#define Q_COLS VI_COLS(Q_PLANES)
 
 /* Activations of one column from one 32-block on. */
 typedef struct q_col {
@@ -99,6 +98,18 @@ LAR_INLINE vf q_minimum(const q_head *h, int block, int g)
 
 /* ---- one column -------------------------------------------------------------------------- */
 
+/* sum after the four neighbours e of a half (of 0..3), of which p holds the running part. */
+LAR_INLINE vi q_quad(vi sum, vp p[Q_PLANES], const vi w[Q_PLANES], vx x, int e)
+{
+    LAR_UNROLL
+    for (int i = 0; i < Q_PLANES; i++)
+        p[i] = e % Q_CHAIN ? vp_next(p[i], w[i], x) : vp_first(i ? vi_set1(0) : sum, w[i], x);
+    if ((e + 1) % Q_CHAIN)
+        return sum;
+    sum = vp_sum(sum, p[0]);
+    return Q_PLANES == 2 ? vi_add(sum, vi_shl(vp_sum(vi_set1(0), p[Q_PLANES - 1]), 4)) : sum;
+}
+
 /* One format block of sixteen rows times one column. */
 LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
 {
@@ -107,6 +118,7 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
     LAR_UNROLL
     for (int u = 0; u < Q_BLOCKS / Q_UNIT; u++) {
         vi sum[Q_UNIT][Q_GROUPS];
+        vp part[Q_UNIT][Q_PLANES];
         LAR_UNROLL
         for (int j = 0; j < Q_UNIT; j++) {
             LAR_UNROLL
@@ -122,10 +134,12 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
                 const int j = Q_STEPS == 1 ? 0 : i, half = Q_STEPS == 1 ? i : step;
                 const int g = Q_GROUPS == 2 ? half : 0;
                 LAR_UNROLL
-                for (int e = 0; e < 4 && Q_KIND == VI_S8; e++)
-                    w[i][e] = vi_pack_s8(w[i][e]);
-                sum[j][g] =
-                    vi_dot16(sum[j][g], w[i], x.q + 32 * (u * Q_UNIT + j) + 16 * half, Q_KIND);
+                for (int e = 0; e < 4; e++) {
+                    const vx v = vx_load(x.q + 32 * (u * Q_UNIT + j) + 16 * half + 4 * e);
+                    vi planes[Q_PLANES];
+                    vi_planes(w[i][e], Q_KIND, planes);
+                    sum[j][g] = q_quad(sum[j][g], part[j], planes, v, 4 * half + e);
+                }
             }
         }
         LAR_UNROLL
@@ -166,18 +180,25 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
 /* ---- several columns --------------------------------------------------------------------- */
 
 /* Sixteen rows of a few blocks. Weights are true signed bytes where the variant says so
- * (VI_TILE_SIGNED) or multiplies by tile instructions, else they hold Q_TILE_BIAS more. */
+ * (VI_TILE_SIGNED) or multiplies by tile instructions, else they hold Q_TILE_BIAS more. Order:
+ * block, half, 4 along k, row; four bytes each. Where weights have two planes, they lie one behind
+ * the other; tile instructions know one plane. */
 typedef struct q_tile {
-    _Alignas(64) int32_t w[Q_TILE][2][4][Q_ROWS]; /* block, half, 4 along k, row: four bytes each */
+    _Alignas(64) int32_t w[Q_TILE][2][4 * Q_PLANES][Q_ROWS];
     float d[Q_TILE][Q_GROUPS][Q_ROWS];            /* ds */
     float m[Q_TILE][Q_MINS == 3 ? 2 : 1][Q_ROWS]; /* ms, where there are any */
 } q_tile;
 
-LAR_INLINE vi q_tile_weights(vi w, bool exact)
+LAR_INLINE void q_store(int32_t out[][Q_ROWS], vi w, const bool exact)
 {
+    vi planes[Q_PLANES];
     if (exact)
-        return Q_BIAS ? vi_sub_bytes(w, vi_set1(Q_BIAS * 0x01010101)) : w;
-    return Q_KIND == VI_S8 ? vi_pack_s8(w) : w;
+        planes[0] = Q_BIAS ? vi_sub_bytes(w, vi_set1(Q_BIAS * 0x01010101)) : w;
+    else
+        vi_planes(w, Q_KIND, planes);
+    LAR_UNROLL
+    for (int i = 0; i < Q_PLANES; i++)
+        vi_store(out[i], planes[i]);
 }
 
 /* n format blocks of sixteen rows from p on; exact: as true signed bytes. What will be expanded
@@ -203,7 +224,7 @@ LAR_INLINE void q_expand_as(const uint8_t *p, size_t stride, int n, const uint8_
                     const int half = Q_STEPS == 1 ? j : step;
                     LAR_UNROLL
                     for (int e = 0; e < 4; e++)
-                        vi_store(t->w[b][half][e], q_tile_weights(w[j][e], exact));
+                        q_store(t->w[b][half] + e * Q_PLANES, w[j][e], exact);
                 }
             }
         }
@@ -238,19 +259,23 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
     }
     for (int b = 0; b < blocks; b++) {
         vi sum[Q_COLS][Q_GROUPS];
+        vp part[Q_COLS][Q_PLANES];
         LAR_UNROLL
-        for (int half = 0; half < 2; half++) {
-            const int g = Q_GROUPS == 2 ? half : 0;
-            vi w[4];
+        for (int j = 0; j < nc; j++) {
             LAR_UNROLL
-            for (int e = 0; e < 4; e++)
-                w[e] = vi_load(t->w[b][half][e]);
+            for (int g = 0; g < Q_GROUPS; g++)
+                sum[j][g] = q_start(Q_TILE_BIAS, &col[j], b, g);
+        }
+        LAR_UNROLL
+        for (int e = 0; e < 8; e++) {
+            const int g = Q_GROUPS == 2 ? e / 4 : 0;
+            vi w[Q_PLANES];
             LAR_UNROLL
-            for (int j = 0; j < nc; j++) {
-                if (Q_GROUPS == 2 || !half)
-                    sum[j][g] = q_start(Q_TILE_BIAS, &col[j], b, g);
-                sum[j][g] = vi_dot16(sum[j][g], w, col[j].q + 32 * b + 16 * half, Q_KIND);
-            }
+            for (int i = 0; i < Q_PLANES; i++)
+                w[i] = vi_load(t->w[b][e / 4][e % 4 * Q_PLANES + i]);
+            LAR_UNROLL
+            for (int j = 0; j < nc; j++)
+                sum[j][g] = q_quad(sum[j][g], part[j], w, vx_load(col[j].q + 32 * b + 4 * e), e);
         }
         vf d[Q_GROUPS], m[2];
         LAR_UNROLL
@@ -276,7 +301,9 @@ static void q_columns(const q_tile *t, int blocks, const lar_acts *x, int64_t bl
     int c = c0;
     for (; c + Q_COLS <= c1; c += Q_COLS)
         q_product(t, blocks, x, block0, c, Q_COLS, y + (size_t)c * ldy, ldy, n);
-    for (; c + 2 <= c1; c += 2)
+    for (; Q_COLS > 4 && c + 4 <= c1; c += 4)
+        q_product(t, blocks, x, block0, c, LAR_MIN(4, Q_COLS), y + (size_t)c * ldy, ldy, n);
+    for (; Q_COLS > 2 && c + 2 <= c1; c += 2)
         q_product(t, blocks, x, block0, c, 2, y + (size_t)c * ldy, ldy, n);
     if (c < c1)
         q_product(t, blocks, x, block0, c, 1, y + (size_t)c * ldy, ldy, n);

@@ -11,7 +11,7 @@
 #define LAR_FLOAT_H
 #include "quant/kernels.h"
 
-#ifdef LAR_VARIANT_avx512
+#ifdef __AVX512F__
 enum { F_ROWS = 4, F_COLS = 6 };
 #else
 enum { F_ROWS = 2, F_COLS = 2 };

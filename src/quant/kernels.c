@@ -13,6 +13,7 @@ extern uint64_t LAR_VSYM(lar_read)(const uint8_t *p, size_t n, int streams);
 #define NAME_(v) #v
 #define NAME(v) NAME_(v)
 
+extern const lar_kernels LAR_VSYM(lar_kernels);
 const lar_kernels LAR_VSYM(lar_kernels) = {
     .variant = NAME(LAR_VARIANT),
     .formats =

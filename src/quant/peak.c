@@ -8,11 +8,11 @@
 
 /* PEAK_W weight vectors times PEAK_C columns: sums enough to hide the latency of a product, few
  * enough for the registers. Of the combinations tried, the fastest. */
-#if defined(LAR_VARIANT_avx512)
+#if defined(__AVX512F__)
 enum { PEAK_W = 3, PEAK_C = 4 };
-#elif defined(LAR_VARIANT_neon)
-enum { PEAK_W = 2, PEAK_C = 4 };
-#elif defined(LAR_VARIANT_avx2)
+#elif defined(__ARM_FEATURE_DOTPROD) && !defined(LAR_VARIANT_generic)
+enum { PEAK_W = 2, PEAK_C = 3 };
+#elif defined(__AVX2__)
 enum { PEAK_W = 2, PEAK_C = 2 };
 #else
 enum { PEAK_W = 1, PEAK_C = 2 };
@@ -24,7 +24,7 @@ static uint64_t fold(vi a)
     return (uint64_t)(uint32_t)vi_hsum(a);
 }
 
-/* vi_dot16 as the integer formats use it. The activations change with every step, so that no
+/* Products as the integer formats use them. The activations change with every step, so that no
  * product is the same twice and none can be taken out of the loop. */
 static uint64_t int8_products(int64_t rounds, uint64_t *sum)
 {
@@ -38,19 +38,31 @@ static uint64_t int8_products(int64_t rounds, uint64_t *sum)
         for (int j = 0; j < 4; j++) { /* no two lanes alike, for the same reason */
             for (int k = 0; k < 16; k++)
                 bytes[k] = (int32_t)(lar_random((uint64_t)rounds, (uint64_t)(64 * i + 16 * j + k)) &
-                                     0x1f1f1f1f);
+                                     0x0f0f0f0f);
             w[i][j] = vi_load(bytes);
         }
     for (int i = 0; i < PEAK_W; i++)
         for (int c = 0; c < PEAK_C; c++)
             acc[i][c] = vi_set1(0);
     for (int64_t r = 0; r < rounds; r++)
-        for (int s = 0; s < STEPS; s++) {
+        for (int s = 0; s < STEPS; s += 2) {
+            vp p[PEAK_W][PEAK_C];
+            LAR_UNROLL
+            for (int e = 0; e < 8; e++) {
+                LAR_UNROLL
+                for (int c = 0; c < PEAK_C; c++) {
+                    const vx v = vx_load(x[c] + 16 * s + 4 * e);
+                    LAR_UNROLL
+                    for (int i = 0; i < PEAK_W; i++)
+                        p[i][c] = e ? vp_next(p[i][c], w[i][e % 4], v)
+                                    : vp_first(acc[i][c], w[i][e % 4], v);
+                }
+            }
             LAR_UNROLL
             for (int c = 0; c < PEAK_C; c++) {
                 LAR_UNROLL
                 for (int i = 0; i < PEAK_W; i++)
-                    acc[i][c] = vi_dot16(acc[i][c], w[i], x[c] + 16 * s, VI_U5);
+                    acc[i][c] = vp_sum(acc[i][c], p[i][c]);
             }
         }
     for (int i = 0; i < PEAK_W; i++)

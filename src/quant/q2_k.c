@@ -19,7 +19,7 @@ _Static_assert(sizeof(q2_k_block) == 84, "q2_k block");
 
 #define Q_BYTES 84
 #define Q_BLOCKS 8
-#define Q_KIND VI_U5
+#define Q_KIND VI_U4
 #define Q_BIAS 0
 #define Q_UNIT 4
 #define Q_STEPS 2

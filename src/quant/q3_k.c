@@ -23,7 +23,7 @@ _Static_assert(sizeof(q3_k_block) == 110, "q3_k block");
 
 #define Q_BYTES 110
 #define Q_BLOCKS 8
-#define Q_KIND VI_U5
+#define Q_KIND VI_U4
 #define Q_BIAS 4
 #define Q_UNIT 4
 #define Q_STEPS 2

@@ -16,7 +16,7 @@ _Static_assert(sizeof(q4_0_block) == 18, "q4_0 block");
 
 #define Q_BYTES 18
 #define Q_BLOCKS 1
-#define Q_KIND VI_U5
+#define Q_KIND VI_U4
 #define Q_BIAS 8
 #define Q_UNIT 1
 #define Q_STEPS 1

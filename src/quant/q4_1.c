@@ -17,7 +17,7 @@ _Static_assert(sizeof(q4_1_block) == 20, "q4_1 block");
 
 #define Q_BYTES 20
 #define Q_BLOCKS 1
-#define Q_KIND VI_U5
+#define Q_KIND VI_U4
 #define Q_BIAS 0
 #define Q_UNIT 1
 #define Q_STEPS 1

@@ -22,7 +22,7 @@ _Static_assert(sizeof(q4_k_block) == 144, "q4_k block");
 
 #define Q_BYTES 144
 #define Q_BLOCKS 8
-#define Q_KIND VI_U5
+#define Q_KIND VI_U4
 #define Q_BIAS 0
 #define Q_UNIT 2
 #define Q_STEPS 2

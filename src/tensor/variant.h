@@ -15,7 +15,7 @@ typedef struct lar_cpu_features {
 
 /* A set of kernels compiled for one instruction set. */
 typedef struct lar_cpu_variant {
-    const char *name; /* "generic", "avx2", "avx512", "amx", "neon" */
+    const char *name; /* "generic", "avx2" … as in ops/variants.def */
     bool (*usable)(const lar_cpu_features *f);
     const lar_op *const *ops; /* by op id: the same ops, their cpu kernels compiled for it */
     const void *kernels;      /* lar_kernels of quant, handed to ops untouched */

@@ -42,11 +42,37 @@ static void floats(const simd_in *in, simd_out *o)
     o->dot = vf_dot(in->a, in->b, in->n);
 }
 
+/* start + the products of 16 weights, of which `mask` leaves the bits that the kind has. */
+static vi dot16(vi start, const vi w[4], int32_t mask, const int8_t x[16], int kind)
+{
+    vp p[2];
+    int32_t sum = 0;
+    for (int k = 0; k < 16; k++)
+        sum += x[k];
+    if (kind == VI_S8)
+        start = vi_add(start, vi_set1(-VI_S8_BIAS * sum));
+    for (int e = 0; e < 4; e++) {
+        const bool first = e % VI_CHAIN(kind) == 0,
+                   last = (e + 1) % LAR_MIN(4, VI_CHAIN(kind)) == 0;
+        const vx v = vx_load(x + 4 * e);
+        vi planes[2];
+        vi_planes(vi_and(w[e], vi_set1(mask)), kind, planes);
+        for (int i = 0; i < VI_PLANES(kind); i++)
+            p[i] = first ? vp_first(i ? vi_set1(0) : start, planes[i], v)
+                         : vp_next(p[i], planes[i], v);
+        if (last)
+            start = vp_sum(start, p[0]);
+        if (last && VI_PLANES(kind) == 2)
+            start = vi_add(start, vi_shl(vp_sum(vi_set1(0), p[1]), 4));
+    }
+    return start;
+}
+
 static void integers(const simd_in *in, simd_out *o)
 {
     const vf small = vf_max(vf_min(vf_load(in->a), vf_set1(4e6f)), vf_set1(-4e6f));
-    const vi byte = vi_set1(0x0f0f0f0f), five = vi_set1(0x1f1f1f1f), six = vi_set1(0x3f3f3f3f);
-    vi w[4], t[4];
+    const vi byte = vi_set1(0x0f0f0f0f);
+    vi w[4];
     vi_rows16(in->rows + 3, 40, w);
     for (int e = 0; e < 4; e++)
         put_i(o, w[e]);
@@ -73,18 +99,10 @@ static void integers(const simd_in *in, simd_out *o)
     put(o, vf_scale2(vf_load(in->a), n));
     put(o, vf_from_i(r));
     put(o, vf_from_f16_low(vi_and(r, vi_set1((int32_t)0xffffbbffu)))); /* finite */
-    for (int e = 0; e < 4; e++)
-        t[e] = vi_and(w[e], five);
-    put_i(o, vi_dot16(r, t, in->x, VI_U5));
-    for (int e = 0; e < 4; e++)
-        t[e] = vi_and(w[e], six);
-    put_i(o, vi_dot16(r, t, in->x, VI_U6));
-    int32_t sum = 0;
-    for (int k = 0; k < 16; k++)
-        sum += in->x[k];
-    for (int e = 0; e < 4; e++)
-        t[e] = vi_pack_s8(w[e]);
-    put_i(o, vi_dot16(vi_set1(-VI_S8_BIAS * sum), t, in->x, VI_S8));
+    put_i(o, dot16(r, w, 0x0f0f0f0f, in->x, VI_U4));
+    put_i(o, dot16(r, w, 0x1f1f1f1f, in->x, VI_U5));
+    put_i(o, dot16(r, w, 0x3f3f3f3f, in->x, VI_U6));
+    put_i(o, dot16(r, w, -1, in->x, VI_S8));
     const vi small8 = vf_round_i(vf_max(vf_min(vf_load(in->b), vf_set1(127.0f)), vf_set1(-128.0f)));
     vi_store_s8(o->bytes, small8);
     put_i(o, vi_load_s8(in->x));

@@ -25,7 +25,8 @@ typedef struct simd_out {
 } simd_out;
 
 typedef void simd_case_fn(const simd_in *in, simd_out *out);
-extern simd_case_fn simd_case__generic, simd_case__avx2, simd_case__avx512, simd_case__amx,
-    simd_case__neon;
+#define VARIANT(name, when) extern simd_case_fn simd_case__##name;
+#include "ops/variants.def"
+#undef VARIANT
 
 #endif
