@@ -297,9 +297,9 @@ static void fold(const block *b, const float *oc, int64_t dv)
         l[r] = b->to[r][dv + 1];
         lc[r] = b->l[r];
     }
-    const vf vx = vf_exp_neg(vf_load(x)), vy = vf_exp_neg(vf_load(y));
-    vf_store(l, vf_fma(vf_load(l), vx, vf_mul(vf_load(lc), vy)));
-    vf_store(x, vx);
+    const vf ex = vf_exp_neg(vf_load(x)), ey = vf_exp_neg(vf_load(y));
+    vf_store(l, vf_fma(vf_load(l), ex, vf_mul(vf_load(lc), ey)));
+    vf_store(x, ex);
     vf_store(y, vy);
     for (int r = 0; r < b->n; r++, oc += dv) {
         float *o = b->to[r];
@@ -374,12 +374,12 @@ static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
     const lar_tensor *k = x->t->src[1], *v = x->t->src[2];
     const char *kp =
         (const char *)k->data + (size_t)page * k->stride[3] + (size_t)x->kv_head * k->stride[2];
-    const char *vp =
+    const char *rows =
         (const char *)v->data + (size_t)page * v->stride[3] + (size_t)x->kv_head * v->stride[2];
     const int64_t dk = k->dim[0], dv = v->dim[0], ld = padded(x->t);
     const bool direct = n_queries <= ROWS;
     x->k = (matrix){kp, LAR_PAGE, direct && k->type == LAR_DTYPE(f16)};
-    x->v = (matrix){vp, ld, direct && v->type == LAR_DTYPE(f16) && dv == ld};
+    x->v = (matrix){rows, ld, direct && v->type == LAR_DTYPE(f16) && dv == ld};
     if (k->type->block > 1) {
         expand_keys(k->type, (const uint8_t *)kp, dk, x->kbuf);
         x->k.p = x->kbuf;
@@ -392,9 +392,9 @@ static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
         return;
     const lar_format *f = x->kernels->formats[lar_dtype_index(v->type)];
     if (dv == ld)
-        f->to_f32(vp + (size_t)lo * v->stride[1], x->vbuf + lo * ld, (hi - lo) * dv);
+        f->to_f32(rows + (size_t)lo * v->stride[1], x->vbuf + lo * ld, (hi - lo) * dv);
     for (int j = lo; dv < ld && j < hi; j++)
-        f->to_f32(vp + (size_t)j * v->stride[1], x->vbuf + j * ld, dv);
+        f->to_f32(rows + (size_t)j * v->stride[1], x->vbuf + j * ld, dv);
     x->v.p = x->vbuf;
 }
 

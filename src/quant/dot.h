@@ -4,7 +4,7 @@
  * base/simd.h and quant/format.h (where the numerics are defined).
  *
  *   Q_BYTES, Q_BLOCKS   a format block: bytes, and 32-blocks in it (1 or 8)
- *   Q_KIND, Q_BIAS      the weights' kind for vi_dot16, and what q_step yields above their true
+ *   Q_KIND, Q_BIAS      the weights' kind (base/simd.h), and what q_step yields above their true
  *                       value (0 for VI_S8)
  *   Q_UNIT, Q_STEPS     32-blocks that one q_step yields. Q_STEPS 1: q_step gives both halves of
  *                       one block (w[0], w[1]; Q_UNIT 1). Q_STEPS 2: step h gives half h of
