@@ -300,7 +300,7 @@ static void fold(const block *b, const float *oc, int64_t dv)
     const vf ex = vf_exp_neg(vf_load(x)), ey = vf_exp_neg(vf_load(y));
     vf_store(l, vf_fma(vf_load(l), ex, vf_mul(vf_load(lc), ey)));
     vf_store(x, ex);
-    vf_store(y, vy);
+    vf_store(y, ey);
     for (int r = 0; r < b->n; r++, oc += dv) {
         float *o = b->to[r];
         const vf va = vf_set1(x[r]), vb = vf_set1(y[r]);
