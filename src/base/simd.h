@@ -42,8 +42,9 @@
  *   vp_next(p, w, x)             goes on, and
  *   vp_sum(start, p)             adds it to start; of two planes the second counts sixteenfold
  *   VI_COLS(planes)              columns whose sums the registers hold
- *   VI_TILE_SIGNED               weights may as well be signed (-16..15 where VI_U5), those of VI_S8
- *                                are taken as they are: tiles hold true values (quant/dot.h)
+ *   VI_S8_AT_ONCE, vi_next_s8(sum, w, x)      where it is: a product of signed bytes, with no bias
+ *   VI_TILE_SIGNED               weights may as well be signed (-16..15 where VI_U5), those of
+ * VI_S8 are taken as they are: tiles hold true values (quant/dot.h)
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H

@@ -347,6 +347,18 @@ static inline vp vp_first(vi start, vi w, vx x)
     (void)start;
     return (vp){_mm256_maddubs_epi16(w.a, x), _mm256_maddubs_epi16(w.b, x)};
 }
+/* Signed bytes at once, of which x takes the sign: quicker than to part them for one column alone.
+ * 2 * 128 * 127 fit. */
+#define VI_S8_AT_ONCE 1
+static inline __m256i vi_next_s8_(__m256i sum, __m256i w, vx x)
+{
+    const __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+}
+static inline vi vi_next_s8(vi sum, vi w, vx x)
+{
+    return (vi){vi_next_s8_(sum.a, w.a, x), vi_next_s8_(sum.b, w.b, x)};
+}
 /* The empty statement keeps GCC from adding in an order of its own, in which all products of a
  * block are there before the first is added, and most of them on the stack. */
 static inline vp vp_next(vp p, vi w, vx x)

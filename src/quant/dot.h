@@ -34,8 +34,14 @@ enum {
 };
 /* Scale groups and minimum groups in a block of 32. */
 enum { Q_GROUPS = Q_SCALES == 2 ? 2 : 1, Q_MIN_GROUPS = Q_MINS == 3 ? 2 : Q_MINS ? 1 : 0 };
-/* What weights hold above their true value: in registers, and in a tile. */
+/* What weights hold above their true value: with instructions for unsigned ones, in registers, and
+ * in a tile. */
 #define Q_FULL_BIAS (Q_KIND == VI_S8 ? VI_S8_BIAS : Q_BIAS)
+#ifdef VI_S8_AT_ONCE
+#define Q_ROW_BIAS Q_BIAS
+#else
+#define Q_ROW_BIAS Q_FULL_BIAS
+#endif
 #define Q_TILE_BIAS (VI_TILE_SIGNED ? 0 : Q_FULL_BIAS)
 /* Vectors that hold four neighbours of sixteen rows; of these, how many products a vp may sum. */
 #define Q_PLANES VI_PLANES(Q_KIND)
@@ -110,6 +116,18 @@ LAR_INLINE vi q_quad(vi sum, vp p[Q_PLANES], const vi w[Q_PLANES], vx x, int e)
     return Q_PLANES == 2 ? vi_add(sum, vi_shl(vp_sum(vi_set1(0), p[Q_PLANES - 1]), 4)) : sum;
 }
 
+/* The same with weights as q_step gives them. */
+LAR_INLINE vi q_next(vi sum, vp p[Q_PLANES], vi w, vx x, int e)
+{
+#ifdef VI_S8_AT_ONCE
+    if (Q_KIND == VI_S8)
+        return vi_next_s8(sum, w, x);
+#endif
+    vi planes[Q_PLANES];
+    vi_planes(w, Q_KIND, planes);
+    return q_quad(sum, p, planes, x, e);
+}
+
 /* One format block of sixteen rows times one column. */
 LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
 {
@@ -123,7 +141,7 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
         for (int j = 0; j < Q_UNIT; j++) {
             LAR_UNROLL
             for (int g = 0; g < Q_GROUPS; g++)
-                sum[j][g] = q_start(Q_FULL_BIAS, &x, u * Q_UNIT + j, g);
+                sum[j][g] = q_start(Q_ROW_BIAS, &x, u * Q_UNIT + j, g);
         }
         LAR_UNROLL
         for (int step = 0; step < Q_STEPS; step++) {
@@ -136,9 +154,7 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
                 LAR_UNROLL
                 for (int e = 0; e < 4; e++) {
                     const vx v = vx_load(x.q + 32 * (u * Q_UNIT + j) + 16 * half + 4 * e);
-                    vi planes[Q_PLANES];
-                    vi_planes(w[i][e], Q_KIND, planes);
-                    sum[j][g] = q_quad(sum[j][g], part[j], planes, v, 4 * half + e);
+                    sum[j][g] = q_next(sum[j][g], part[j], w[i][e], v, 4 * half + e);
                 }
             }
         }
