@@ -9,7 +9,7 @@
  *     lar_model_open(rt, "model.gguf", NULL, &m, &e);       // mapped, immutable, shared
  *     lar_session_new(m, NULL, &s, &e);                     // a conversation's memory (KV cache)
  *     lar_request_new(rt, "generate", &r, &e);              // any task, by name
- *     lar_request_set_session(r, s);
+ *     lar_request_set_session(r, s, &e);
  *     lar_request_set_string(r, "prompt", "Hello", &e);     // fields by name: lar_task_schema()
  *     lar_request_run(r, on_event, NULL, &e);               // delivers events until it is done
  *     lar_request_free(r); lar_session_free(s); lar_model_free(m); lar_runtime_free(rt);

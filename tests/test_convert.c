@@ -7,6 +7,7 @@
 #include "engine_test.h"
 #include "convert/convert.h"
 #include "convert/safetensors.h"
+#include "text/spm.h"
 #include "tasks/vocab.h"
 #include <dirent.h>
 #include <sys/stat.h>
@@ -362,6 +363,54 @@ static void test_truncated(void **state)
     free(p);
 }
 
+/* A SentencePiece model ends where a field ends, and nowhere else. */
+static void test_spm_truncated(void **state)
+{
+    (void)state;
+    static const uint8_t model[] = {0x0a, 3, 0x0a, 1, 'a',  0x0a, 8, 0x0a, 1, 'b',
+                                    0x15, 0, 0,    0, 0x40, 0x12, 2, 0x18, 2};
+    enum { PIECE = 5, PIECES = 15 };
+    lar_spm s;
+    lar_err e;
+    for (size_t k = 0; k < sizeof model; k++) {
+        const bool whole = k == PIECE || k == PIECES;
+        uint8_t *copy = malloc(k + 1);
+        memcpy(copy, model, k);
+        assert_int_equal(lar_spm_read(copy, k, &s, &e), whole ? LAR_OK : LAR_EFORMAT);
+        if (whole)
+            lar_spm_free(&s);
+        free(copy);
+    }
+    assert_int_equal(lar_spm_read(model, sizeof model, &s, &e), LAR_OK);
+    assert_int_equal(s.n, 2);
+    assert_false(s.unigram);
+    assert_true(s.scores[1] == 2.0f);
+    lar_spm_free(&s);
+}
+
+/* A model is called like its folder, however that is spelled. */
+static void test_name(void **state)
+{
+    (void)state;
+    static const char *const spelled[] = {"build/test_convert", "build/test_convert/",
+                                          "./build/test_convert//"};
+    copy_folder("olmo2");
+    for (size_t i = 0; i < LAR_LEN(spelled); i++) {
+        lar_err e;
+        size_t n = 0;
+        assert_int_equal(convert(spelled[i], NULL, &e), LAR_OK);
+        char *p = read_file(out_path, &n), *at = NULL;
+        assert_non_null(p);
+        for (size_t k = 0; k + 40 < n && !at; k++)
+            if (memcmp(p + k, "general.name", 12) == 0)
+                at = p + k + 12; /* then the type and the length */
+        assert_non_null(at);
+        assert_int_equal(at[4], 12);
+        assert_memory_equal(at + 12, "test_convert", 12);
+        free(p);
+    }
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
@@ -369,11 +418,12 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 6, MOST = 64 };
+    enum { FIXED = 8, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(test_types),         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_nan),           cmocka_unit_test(test_shards),
         cmocka_unit_test(test_lying_headers), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_spm_truncated), cmocka_unit_test(test_name),
     };
     size_t n = FIXED;
     DIR *d = opendir(dir);

@@ -123,10 +123,13 @@ typedef struct survey {
 static bool is_ours(const char *name)
 {
     static const char hex[] = "0123456789abcdef";
-    const size_t n = strspn(name, hex), m = name[n] == '-' ? strspn(name + n + 1, hex) : 0;
-    const char *rest = strncmp(name, "models", 6) == 0 ? name + 6 : name + n + 1 + m + 3;
-    if (rest != name + 6 && (n != 16 || m != 48 || strncmp(name + n + 1 + m, ".kv", 3) != 0))
-        return false;
+    const char *rest = name + 6;
+    if (strncmp(name, "models", 6) != 0) {
+        if (strspn(name, hex) != 16 || name[16] != '-' || strspn(name + 17, hex) != 48 ||
+            strncmp(name + 65, ".kv", 3) != 0)
+            return false;
+        rest = name + 68;
+    }
     return !*rest || (*rest == '.' && strspn(rest + 1, hex) == 16 && !strcmp(rest + 17, ".tmp"));
 }
 
@@ -151,8 +154,8 @@ json_t *cli_prefix_json(const cli_ui *ui)
     survey v = {.dir = dir};
     if (dir)
         lar_dir_each(dir, see_file, &v, NULL);
-    json_t *j = json_pack("{s:s?,s:f,s:f,s:f}", "directory", dir, "files", v.files, "bytes",
-                          v.bytes, "limit", limit_bytes(ui));
+    json_t *j = json_pack("{s:s?,s:I,s:I,s:I}", "directory", dir, "files", (json_int_t)v.files,
+                          "bytes", (json_int_t)v.bytes, "limit", (json_int_t)limit_bytes(ui));
     lar_free(dir);
     return j;
 }

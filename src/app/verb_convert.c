@@ -19,7 +19,8 @@ static int run(cli_args *a)
     json_t *result = NULL;
     int code = CLI_OK;
     if (a->n_words != 2) {
-        cli_error(&a->ui, "want the folder and the file to write, found %zu words", a->n_words);
+        cli_error(&a->ui, "want two words, the folder and the file to write; found %zu",
+                  a->n_words);
         cli_hint(&a->ui, "lar convert DIR OUT.gguf");
         return CLI_USAGE;
     }

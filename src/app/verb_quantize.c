@@ -30,7 +30,7 @@ static int run(cli_args *a)
     json_t *result = NULL;
     int code = CLI_OK;
     if (a->n_words != 3) {
-        cli_error(&a->ui, "want the file, the file to write, and the type, found %zu words",
+        cli_error(&a->ui, "want three words, the file, the file to write and the type; found %zu",
                   a->n_words);
         cli_hint(&a->ui, "lar quantize IN.gguf OUT.gguf Q4_K_M");
         return CLI_USAGE;

@@ -226,9 +226,15 @@ static lar_status read_config(lar_hf *h, lar_err *e)
 
 static lar_status put_config(lar_hf *h, lar_err *e)
 {
-    const char *slash = strrchr(h->folder, '/');
+    char name[256];
+    size_t end = strlen(h->folder), begin;
+    while (end > 1 && h->folder[end - 1] == '/')
+        end--;
+    for (begin = end; begin && h->folder[begin - 1] != '/';)
+        begin--;
+    snprintf(name, sizeof name, "%.*s", (int)LAR_MIN(end - begin, sizeof name), h->folder + begin);
     lar_gguf_put_string(h->w, "general.architecture", h->def->arch);
-    lar_gguf_put_string(h->w, "general.name", slash && slash[1] ? slash + 1 : h->folder);
+    lar_gguf_put_string(h->w, "general.name", name);
     for (size_t i = 0; i < LAR_LEN(common_keys); i++)
         LAR_TRY(put_key(h, &common_keys[i], e));
     for (size_t i = 0; i < h->def->n_keys; i++)

@@ -33,7 +33,7 @@ static bool varint(reader *r, uint64_t *out)
 }
 
 /* False at the end or where the bytes are no message. */
-static bool next(reader *r, field *f)
+static bool read_field(reader *r, field *f)
 {
     uint64_t key, len;
     if (!r->n || !varint(r, &key) || key >> 3 == 0 || key >> 3 > UINT32_MAX)
@@ -65,6 +65,16 @@ static bool next(reader *r, field *f)
     r->p += len;
     r->n -= (size_t)len;
     return true;
+}
+
+/* A field that ends too early stays in what is left. */
+static bool next(reader *r, field *f)
+{
+    const reader before = *r;
+    if (read_field(r, f))
+        return true;
+    *r = before;
+    return false;
 }
 
 static lar_status read_piece(lar_spm *s, size_t cap[3], reader r, lar_err *e)
