@@ -411,6 +411,23 @@ static void test_name(void **state)
     }
 }
 
+/* What is converted is never written over. */
+static void test_output_is_input(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model.safetensors", "config.json", "./tokenizer.json"};
+    lar_convert_result r;
+    const lar_convert_options o = {0};
+    lar_err e;
+    char path[256];
+    copy_folder("olmo2");
+    for (size_t i = 0; i < LAR_LEN(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", out_dir, files[i]);
+        assert_int_equal(lar_convert_hf(out_dir, path, &o, &r, &e), LAR_EARG);
+    }
+    assert_int_equal(convert(out_dir, NULL, &e), LAR_OK); /* all is as it was */
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
@@ -418,12 +435,13 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 8, MOST = 64 };
+    enum { FIXED = 9, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(test_types),         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_nan),           cmocka_unit_test(test_shards),
         cmocka_unit_test(test_lying_headers), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_spm_truncated), cmocka_unit_test(test_name),
+        cmocka_unit_test(test_spm_truncated), cmocka_unit_test(test_output_is_input),
+        cmocka_unit_test(test_name),
     };
     size_t n = FIXED;
     DIR *d = opendir(dir);

@@ -4,6 +4,7 @@
  */
 #include "convert/hf.h"
 #include "base/math.h"
+#include "base/os.h"
 #include "convert/convert.h"
 #include "quant/kernels.h"
 #include <math.h>
@@ -552,11 +553,40 @@ static lar_status check_type(const lar_dtype *t, lar_err *e)
                : lar_fail(e, LAR_EUNSUPPORTED, "type %s cannot be written", t->name);
 }
 
+static lar_status check_file(const lar_hf *h, const char *name, const char *out, lar_err *e)
+{
+    char *path = lar__join(h->folder, name);
+    const bool same = path && lar_file_same(path, out);
+    const lar_status s =
+        !path ? lar_fail(e, LAR_ENOMEM, "%s: out of memory", name)
+        : same
+            ? lar_fail(e, LAR_EARG, "%s: the output is part of the input, want another file", out)
+            : LAR_OK;
+    lar_free(path);
+    return s;
+}
+
+static lar_status check_paths(const lar_hf *h, const char *out, lar_err *e)
+{
+    static const char *const names[] = {"config.json", "tokenizer.json", "tokenizer.model"};
+    const char *last = NULL;
+    for (size_t i = 0; i < LAR_LEN(names); i++)
+        LAR_TRY(check_file(h, names[i], out, e));
+    for (size_t i = 0; i < lar_safetensors_count(h->st); i++) {
+        const char *file = lar_safetensors_at(h->st, i)->file;
+        if (file != last)
+            LAR_TRY(check_file(h, file, out, e));
+        last = file;
+    }
+    return LAR_OK;
+}
+
 static lar_status run(lar_hf *h, const char *out, const lar_convert_options *o, lar_err *e)
 {
     LAR_TRY(check_type(o->type, e));
     LAR_TRY(read_config(h, e));
     LAR_TRY(lar_safetensors_open(h->folder, &h->st, e));
+    LAR_TRY(check_paths(h, out, e));
     LAR_TRY(lar_gguf_writer_new(out, 32, &h->w, e));
     LAR_TRY(put_config(h, e));
     if (h->def->extra)
