@@ -15,6 +15,7 @@
  *   vf_lt(a,b,x,y) = a < b ? x : y          lanewise
  *   vf_round_i(a) -> vi, to nearest even    vf_from_i(vi) -> vf
  *   vf_scale2(a, n) = a * 2^n for n in [-126,127] (by a product with the power of two)
+ *   vf_swap2(a)      lanes 2i and 2i + 1 exchanged
  *   vf_hsum: ((l0..7)+(l8..15)) -> 8, then 8+4, 4+2, 2+1: lane j with lane j+half, always
  *   vf_hmax
  *

@@ -155,6 +155,10 @@ static inline vf vf_scale2(vf x, vi n)
 {
     return (vf){_mm256_mul_ps(x.a, vf_pow2_(n.a)), _mm256_mul_ps(x.b, vf_pow2_(n.b))};
 }
+static inline vf vf_swap2(vf x)
+{
+    return (vf){_mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1)};
+}
 static inline float vf_hsum(vf x)
 {
     __m256 b = _mm256_add_ps(x.a, x.b);

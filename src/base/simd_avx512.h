@@ -135,6 +135,10 @@ static inline vf vf_scale_exp_(vf a, vi n, vf f)
     (void)n;
     return _mm512_scalef_ps(a, f);
 }
+static inline vf vf_swap2(vf a)
+{
+    return _mm512_permute_ps(a, 0xb1);
+}
 static inline float vf_hsum(vf a)
 {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));

@@ -150,6 +150,10 @@ static inline vf vf_scale2(vf a, vi n)
     }
     return r;
 }
+static inline vf vf_swap2(vf a)
+{
+    LAR_LANES_(a.v[i ^ 1]);
+}
 static inline float vf_hsum(vf a)
 {
     for (int h = 8; h; h >>= 1)

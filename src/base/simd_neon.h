@@ -146,6 +146,11 @@ static inline vf vf_scale2(vf x, vi n)
     }
     return r;
 }
+static inline vf vf_swap2(vf x)
+{
+    return (vf){
+        {vrev64q_f32(x.v[0]), vrev64q_f32(x.v[1]), vrev64q_f32(x.v[2]), vrev64q_f32(x.v[3])}};
+}
 static inline float vf_hsum(vf x)
 {
     float32x4_t a = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));

@@ -27,10 +27,14 @@ static const float *other_row(const lar_tensor *t, int64_t r)
 
 static void add_cpu(const lar_tensor *t, const lar_work *w)
 {
+    const int64_t n = t->dim[0];
     for (int64_t r = w->begin; r < w->end; r++) {
         const float *a = lar_row(t->src[0], r), *b = other_row(t, r);
         float *y = lar_row(t, r);
-        for (int64_t i = 0; i < t->dim[0]; i++)
+        int64_t i = 0;
+        for (; i + 16 <= n; i += 16)
+            vf_store(y + i, vf_add(vf_load(a + i), vf_load(b + i)));
+        for (; i < n; i++)
             y[i] = a[i] + b[i];
     }
 }
@@ -40,7 +44,10 @@ static void mul_cpu(const lar_tensor *t, const lar_work *w)
     for (int64_t r = w->begin; r < w->end; r++) {
         const float *a = lar_row(t->src[0], r), *b = other_row(t, r);
         float *y = lar_row(t, r);
-        for (int64_t i = 0; i < t->dim[0]; i++)
+        int64_t i = 0;
+        for (; i + 16 <= t->dim[0]; i += 16)
+            vf_store(y + i, vf_mul(vf_load(a + i), vf_load(b + i)));
+        for (; i < t->dim[0]; i++)
             y[i] = a[i] * b[i];
     }
 }

@@ -25,7 +25,13 @@ static void cpu(const lar_tensor *t, const lar_work *wk)
         const float *x = lar_row(t->src[0], r);
         float *y = lar_row(t, r);
         const float k = 1.0f / __builtin_sqrtf(vf_dot(x, x, n) / (float)n + eps);
-        for (int64_t i = 0; i < n; i++)
+        const vf vk = vf_set1(k);
+        int64_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            const vf v = vf_mul(vf_load(x + i), vk);
+            vf_store(y + i, w ? vf_mul(v, vf_load(w + i)) : v);
+        }
+        for (; i < n; i++)
             y[i] = w ? x[i] * k * w[i] : x[i] * k;
     }
 }

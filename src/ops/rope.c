@@ -39,8 +39,9 @@ static lar_status rope_shape(lar_tensor *t, lar_err *e)
     const lar_rope_param *p = LAR_PARAM(lar_rope_param, t);
     const lar_tensor *x = t->src[0], *tab = t->src[1];
     LAR_TRY(lar_want_f32(t, e));
-    if (p->n_rot <= 0 || p->n_rot % 2 || p->n_rot > x->dim[0] || x->dim[3] != 1)
-        return lar_shape_fail(t, 0, "[head_dim >= n_rot, heads, T]", e);
+    if (p->n_rot <= 0 || p->n_rot % 2 || p->n_rot > x->dim[0] || x->dim[3] != 1 ||
+        p->n_rot > LAR_MAX_HEAD_DIM)
+        return lar_shape_fail(t, 0, "[head_dim >= n_rot <= 1024, heads, T]", e);
     if (tab->dim[0] != p->n_rot || tab->dim[1] != x->dim[2])
         return lar_shape_fail(t, 1, "[n_rot, T]", e);
     memcpy(t->dim, x->dim, sizeof t->dim);
@@ -53,34 +54,53 @@ static int64_t rope_units(const lar_tensor *t, int phase)
     return t->dim[2];
 }
 
-static void rotate(const float *x, float *y, const float *cs, int64_t n, bool neox)
+/* Pairs (i, i + half). */
+static void rotate_halves(const float *x, float *y, const float *c, const float *s, int64_t half)
 {
-    const int64_t half = n / 2;
-    const float *c = cs, *s = cs + half;
-    if (neox) {
-        for (int64_t i = 0; i < half; i++) {
-            const float a = x[i], b = x[half + i];
-            y[i] = a * c[i] - b * s[i];
-            y[half + i] = a * s[i] + b * c[i];
-        }
-    } else {
-        for (int64_t i = 0; i < half; i++) {
-            const float a = x[2 * i], b = x[2 * i + 1];
-            y[2 * i] = a * c[i] - b * s[i];
-            y[2 * i + 1] = a * s[i] + b * c[i];
-        }
+    for (int64_t i = 0; i < half; i += 16) {
+        const int n = (int)LAR_MIN(16, half - i);
+        const vf a = vf_load_n(x + i, n), b = vf_load_n(x + half + i, n);
+        const vf vc = vf_load_n(c + i, n), vs = vf_load_n(s + i, n);
+        vf_store_n(y + i, vf_sub(vf_mul(a, vc), vf_mul(b, vs)), n);
+        vf_store_n(y + half + i, vf_add(vf_mul(a, vs), vf_mul(b, vc)), n);
+    }
+}
+
+/* Pairs (2i, 2i + 1): c holds each cosine twice, s each sine negated, then as it is. Since -(b*s)
+ * is b*(-s) exactly, these are the same two products and one sum. */
+static void rotate_pairs(const float *x, float *y, const float *c, const float *s, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        const int k = (int)LAR_MIN(16, n - i);
+        const vf a = vf_load_n(x + i, k);
+        vf_store_n(y + i,
+                   vf_add(vf_mul(a, vf_load_n(c + i, k)), vf_mul(vf_swap2(a), vf_load_n(s + i, k))),
+                   k);
     }
 }
 
 static void rope_cpu(const lar_tensor *t, const lar_work *w)
 {
     const lar_rope_param *p = LAR_PARAM(lar_rope_param, t);
-    for (int64_t r = w->begin * t->dim[1]; r < w->end * t->dim[1]; r++) {
-        const float *x = lar_row(t->src[0], r);
-        float *y = lar_row(t, r);
-        rotate(x, y, lar_row(t->src[1], r / t->dim[1]), p->n_rot, p->neox);
-        if (t->dim[0] > p->n_rot)
-            memcpy(y + p->n_rot, x + p->n_rot, (size_t)(t->dim[0] - p->n_rot) * sizeof *y);
+    const int64_t half = p->n_rot / 2, rest = t->dim[0] - p->n_rot;
+    float twice[2][LAR_MAX_HEAD_DIM];
+    for (int64_t u = w->begin; u < w->end; u++) {
+        const float *c = lar_row(t->src[1], u), *s = c + half;
+        for (int64_t i = 0; !p->neox && i < half; i++) {
+            twice[0][2 * i] = twice[0][2 * i + 1] = c[i];
+            twice[1][2 * i] = -s[i];
+            twice[1][2 * i + 1] = s[i];
+        }
+        for (int64_t r = u * t->dim[1]; r < (u + 1) * t->dim[1]; r++) {
+            const float *x = lar_row(t->src[0], r);
+            float *y = lar_row(t, r);
+            if (p->neox)
+                rotate_halves(x, y, c, s, half);
+            else
+                rotate_pairs(x, y, twice[0], twice[1], p->n_rot);
+            if (rest)
+                memcpy(y + p->n_rot, x + p->n_rot, (size_t)rest * sizeof *y);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ static void floats(const simd_in *in, simd_out *o)
     put(o, vf_exp(a));
     put(o, vf_sigmoid(a));
     put(o, vf_tanh(a));
+    put(o, vf_swap2(a));
     vf_store_f16(o->half, a);
     o->sum = vf_hsum(a);
     o->max = vf_hmax(a);
