@@ -486,6 +486,7 @@ static void test_other_settings(void **state)
            "\"description_sha256\"");
     same_files(path, kept);
     run_to(s, DATA "letters.json", path, ",\"bos\":\"off\",\"restart\":true", &b);
+    said_free(&b);
     run_to(s, DATA "letters.json", path, ",\"restart\":true", &b);
     same_files(path, kept);
     said_free(&b);

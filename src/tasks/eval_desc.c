@@ -225,8 +225,8 @@ static lar_status read_patterns(lar_eval_desc *d, reader *r)
     /* "Answer: B", "the answer is (b)."; boxed; a line of its own; at the very beginning. Looser
      * ones would take an article or "I" for a letter. */
     static const char *const usual[] = {
-        "(?i:answer)[*_\\s]*(?i:is\\s*:?|:)[*_\\s]*(?:\\\\boxed\\{|\\\\text\\{|\\$)*\\s*[(\\[]?"
-        "([A-Z](?![A-Za-z'])|[a-z](?=\\s*(?:[.)*\\]}]|$)))",
+        ("(?i:answer)[*_\\s]*(?i:is\\s*:?|:)[*_\\s]*(?:\\\\boxed\\{|\\\\text\\{|\\$)*\\s*[(\\[]?"
+         "([A-Z](?![A-Za-z'])|[a-z](?=\\s*(?:[.)*\\]}]|$)))"),
         "\\\\boxed\\{\\s*(?:\\\\text\\{)?\\s*\\(?([A-Z])\\b",
         "(?:^|\\n)\\s*[*_]*[(\\[]?([A-Z])[)\\]]?[*_]*[.:]?\\s*(?:\\n|$)",
         "^\\s*[*_]*[(\\[]?([A-Z])(?:[)\\]]|[.:])"};
