@@ -12,7 +12,7 @@ MACHINE := $(shell $(CC) -dumpmachine)
 HOST    := $(shell cc -dumpmachine)
 CCNAME  := $(notdir $(firstword $(CC)))
 comma   := ,
-B       := $(OUT)/$(MACHINE)-$(CCNAME)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(FUZZER),-fuzzer)
+B       := $(OUT)/$(MACHINE)-$(CCNAME)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(LOOSE),-loose)$(if $(FUZZER),-fuzzer)
 ARCH    := $(firstword $(subst -, ,$(MACHINE)))
 WINDOWS := $(findstring mingw,$(MACHINE))
 DARWIN  := $(findstring apple,$(MACHINE))$(findstring darwin,$(MACHINE))
@@ -48,6 +48,14 @@ VFLAGS_avxvnni := $(VFLAGS_avx2) -mavxvnni
 VFLAGS_avx512f := $(VFLAGS_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
 VFLAGS_avx512  := $(VFLAGS_avx512f) -mavx512vnni
 VFLAGS_amx     := $(VFLAGS_avx512) -mamx-tile -mamx-int8
+# To measure what one answer costs (bench/one_answer): for this processor alone, not for use.
+ifdef LOOSE
+CFLAGS  += -DLAR_LOOSE
+VFLAGS_avx512 += $(if $(shell grep -m1 -o avx512_bf16 /proc/cpuinfo 2>/dev/null),-mavx512bf16)
+ifneq ($(filter install test,$(MAKECMDGOALS)),)
+$(error LOOSE=1 is neither tested nor installed)
+endif
+endif
 VFLAGS_neon    :=
 VFLAGS_dotprod := -march=armv8.2-a+dotprod
 
@@ -90,7 +98,7 @@ endif
 
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%$(EXE),$(wildcard tests/test_*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%$(EXE),$(wildcard tests/fuzz/fuzz_*.c))
-NATIVE  := $(if $(SAN),,$(if $(filter $(HOST),$(MACHINE)),$(if $(filter build,$(OUT)),$(if $(filter cc gcc,$(CCNAME)),lar))))
+NATIVE  := $(if $(SAN)$(LOOSE),,$(if $(filter $(HOST),$(MACHINE)),$(if $(filter build,$(OUT)),$(if $(filter cc gcc,$(CCNAME)),lar))))
 
 all: $(B)/lar$(EXE) $(NATIVE)
 lar: $(B)/lar$(EXE)

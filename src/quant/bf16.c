@@ -4,6 +4,7 @@
 typedef uint16_t f_weight;
 #define f_load vf_load_bf16
 #define f_load_n vf_load_bf16_n
+#define F_LOOSE(p) ((__m512bh)_mm512_loadu_si512(p))
 #include "quant/float.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)

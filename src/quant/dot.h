@@ -20,6 +20,9 @@
  * Several columns: a tile of sixteen rows is expanded into cache (q_expand), then multiplied with
  * columns (q_product). The tile's layout, [4 neighbours along k][row], is what VNNI, dot-product
  * instructions and AMX take.
+ *
+ * LAR_LOOSE (make LOOSE=1, to measure what one answer costs): two sums per output, which breaks
+ * format.h's order.
  */
 #ifndef LAR_DOT_H
 #define LAR_DOT_H
@@ -178,6 +181,9 @@ LAR_INLINE vf q_block(const uint8_t *p, size_t stride, q_col x, vf acc)
 static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
 {
     const uint8_t *ahead = p + Q_ROWS * stride;
+#ifdef LAR_LOOSE
+    vf odd = vf_zero();
+#endif
     for (int64_t i = 0; i < n; i++) {
         for (int line = 0; line < Q_ROWS * Q_BYTES; line += 64)
             __builtin_prefetch(ahead + line, 0, 3);
@@ -189,7 +195,15 @@ static vf q_rows(const uint8_t *p, size_t stride, int64_t n, q_col x, vf acc)
         x.sx += Q_BLOCKS;
         x.sx16 += 2 * Q_BLOCKS;
         x.s += 2 * Q_BLOCKS;
+#ifdef LAR_LOOSE
+        const vf other = odd;
+        odd = acc;
+        acc = other;
+#endif
     }
+#ifdef LAR_LOOSE
+    acc = vf_add(acc, odd);
+#endif
     return acc;
 }
 
@@ -262,6 +276,41 @@ static void q_expand(const uint8_t *p, size_t stride, int n, const uint8_t *ahea
     q_expand_as(p, stride, n, ahead, t, VI_TILE_SIGNED);
 }
 
+/* acc[j] += block b of the tile times that of column j. */
+LAR_INLINE void q_product_block(const q_tile *t, int b, const q_col *col, const int nc, vf *acc)
+{
+    vi sum[Q_COLS][Q_GROUPS];
+    vp part[Q_COLS][Q_PLANES];
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++) {
+        LAR_UNROLL
+        for (int g = 0; g < Q_GROUPS; g++)
+            sum[j][g] = q_start(Q_TILE_BIAS, &col[j], b, g);
+    }
+    LAR_UNROLL
+    for (int e = 0; e < 8; e++) {
+        const int g = Q_GROUPS == 2 ? e / 4 : 0;
+        vi w[Q_PLANES];
+        LAR_UNROLL
+        for (int i = 0; i < Q_PLANES; i++)
+            w[i] = vi_load(t->w[b][e / 4][e % 4 * Q_PLANES + i]);
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            sum[j][g] = q_quad(sum[j][g], part[j], w, vx_load(col[j].q + 32 * b + 4 * e), e);
+    }
+    vf d[Q_GROUPS], m[2];
+    LAR_UNROLL
+    for (int g = 0; g < Q_GROUPS; g++)
+        d[g] = vf_load(t->d[b][g]);
+    m[0] = m[1] = d[0];
+    LAR_UNROLL
+    for (int g = 0; g < Q_MIN_GROUPS; g++)
+        m[g] = vf_load(t->m[b][g]);
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++)
+        acc[j] = q_finish(acc[j], sum[j], d, m, &col[j], b);
+}
+
 /* y[c][row] += tile * columns [c, c + nc), for n rows and `blocks` 32-blocks from `block0` on. */
 LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_t block0, int c,
                           const int nc, float *y, size_t ldy, int n)
@@ -273,38 +322,22 @@ LAR_INLINE void q_product(const q_tile *t, int blocks, const lar_acts *x, int64_
         col[j] = q_column(x, c + j, block0);
         acc[j] = block0 ? vf_load_n(y + (size_t)j * ldy, n) : vf_zero();
     }
-    for (int b = 0; b < blocks; b++) {
-        vi sum[Q_COLS][Q_GROUPS];
-        vp part[Q_COLS][Q_PLANES];
-        LAR_UNROLL
-        for (int j = 0; j < nc; j++) {
-            LAR_UNROLL
-            for (int g = 0; g < Q_GROUPS; g++)
-                sum[j][g] = q_start(Q_TILE_BIAS, &col[j], b, g);
-        }
-        LAR_UNROLL
-        for (int e = 0; e < 8; e++) {
-            const int g = Q_GROUPS == 2 ? e / 4 : 0;
-            vi w[Q_PLANES];
-            LAR_UNROLL
-            for (int i = 0; i < Q_PLANES; i++)
-                w[i] = vi_load(t->w[b][e / 4][e % 4 * Q_PLANES + i]);
-            LAR_UNROLL
-            for (int j = 0; j < nc; j++)
-                sum[j][g] = q_quad(sum[j][g], part[j], w, vx_load(col[j].q + 32 * b + 4 * e), e);
-        }
-        vf d[Q_GROUPS], m[2];
-        LAR_UNROLL
-        for (int g = 0; g < Q_GROUPS; g++)
-            d[g] = vf_load(t->d[b][g]);
-        m[0] = m[1] = d[0];
-        LAR_UNROLL
-        for (int g = 0; g < Q_MIN_GROUPS; g++)
-            m[g] = vf_load(t->m[b][g]);
-        LAR_UNROLL
-        for (int j = 0; j < nc; j++)
-            acc[j] = q_finish(acc[j], sum[j], d, m, &col[j], b);
+    int b = 0;
+#ifdef LAR_LOOSE
+    vf odd[Q_COLS];
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++)
+        odd[j] = vf_zero();
+    for (; b + 2 <= blocks; b += 2) {
+        q_product_block(t, b, col, nc, acc);
+        q_product_block(t, b + 1, col, nc, odd);
     }
+    LAR_UNROLL
+    for (int j = 0; j < nc; j++)
+        acc[j] = vf_add(acc[j], odd[j]);
+#endif
+    for (; b < blocks; b++)
+        q_product_block(t, b, col, nc, acc);
     LAR_UNROLL
     for (int j = 0; j < nc; j++)
         vf_store_n(y + (size_t)j * ldy, acc[j], n);

@@ -4,6 +4,7 @@
 typedef uint16_t f_weight;
 #define f_load vf_load_f16
 #define f_load_n vf_load_f16_n
+#define F_LOOSE(p) _mm512_cvtne2ps_pbh(vf_load_f16((p) + 16), vf_load_f16(p))
 #include "quant/float.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)

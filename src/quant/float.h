@@ -65,10 +65,75 @@ LAR_INLINE void f_tile(const uint8_t *w, size_t stride, const int nr, const lar_
     }
 }
 
+#if defined(LAR_LOOSE) && defined(__AVX512BF16__) && defined(F_LOOSE)
+#include <immintrin.h>
+/* Pairs of BF16 at once, which rounds activations to it: what one answer forgoes. */
+#define F_BY_PAIRS 1
+
+/* y[r][c] of nr rows and nc columns of k BF16, k a multiple of 32. */
+LAR_INLINE void f_pairs(const uint8_t *w, size_t stride, const int nr, const uint16_t *x, int64_t k,
+                        const int nc, float *y, size_t ldy)
+{
+    __m512 acc[F_MAX_ROWS][F_COLS];
+    LAR_UNROLL
+    for (int r = 0; r < nr; r++) {
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            acc[r][j] = vf_zero();
+    }
+    for (int64_t i = 0; i < k; i += 32) {
+        __m512bh v[F_MAX_ROWS];
+        LAR_UNROLL
+        for (int r = 0; r < nr; r++)
+            v[r] = F_LOOSE((const f_weight *)(const void *)(w + (size_t)r * stride) + i);
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++) {
+            const __m512bh u = (__m512bh)_mm512_loadu_si512(x + j * k + i);
+            LAR_UNROLL
+            for (int r = 0; r < nr; r++)
+                acc[r][j] = _mm512_dpbf16_ps(acc[r][j], v[r], u);
+        }
+    }
+    LAR_UNROLL
+    for (int r = 0; r < nr; r++) {
+        LAR_UNROLL
+        for (int j = 0; j < nc; j++)
+            y[(size_t)j * ldy + (size_t)r] = vf_hsum(acc[r][j]);
+    }
+}
+
+/* How many columns from c on it took: six at a time, of all rows. */
+static int f_by_pairs(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1,
+                      float *y, size_t ldy)
+{
+    const int n = (c1 - c0) / F_COLS * F_COLS;
+    uint16_t *b = n && x->k % 32 == 0 && rows % F_ROWS == 0
+                      ? lar_alloc_aligned((size_t)n * (size_t)x->k * sizeof *b)
+                      : NULL;
+    if (!b)
+        return 0;
+    for (int c = 0; c < n; c++)
+        for (int64_t i = 0; i < x->k; i += 32) {
+            const float *s = x->x + (size_t)(c0 + c) * x->ldx + i;
+            _mm512_storeu_si512(b + c * x->k + i, (__m512i)_mm512_cvtne2ps_pbh(
+                                                      _mm512_loadu_ps(s + 16), _mm512_loadu_ps(s)));
+        }
+    for (int r = 0; r < rows; r += F_ROWS)
+        for (int c = 0; c < n; c += F_COLS)
+            f_pairs(p + (size_t)r * stride, stride, F_ROWS, b + c * x->k, x->k, F_COLS,
+                    y + (size_t)(c0 + c) * ldy + r, ldy);
+    lar_free_aligned(b);
+    return n;
+}
+#endif
+
 static void f_columns(const uint8_t *p, size_t stride, int rows, const lar_acts *x, int c0, int c1,
                       float *y, size_t ldy)
 {
     int r = 0, c;
+#ifdef F_BY_PAIRS
+    c0 += f_by_pairs(p, stride, rows, x, c0, c1, y, ldy);
+#endif
     if (c1 - c0 == 1)
         for (; r + F_ROWS1 <= rows; r += F_ROWS1)
             f_tile(p + (size_t)r * stride, stride, F_ROWS1, x, c0, 1, y + r, ldy);
