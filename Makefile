@@ -38,7 +38,7 @@ VARIANT_ROOMS := quant ops
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 VARIANTS := generic avx2 avxvnni avx512f avx512 amx
 else ifneq ($(filter aarch64 arm64,$(ARCH)),)
-VARIANTS := generic neon dotprod
+VARIANTS := generic neon dotprod i8mm
 else
 VARIANTS := generic
 endif
@@ -58,6 +58,7 @@ endif
 endif
 VFLAGS_neon    :=
 VFLAGS_dotprod := -march=armv8.2-a+dotprod
+VFLAGS_i8mm    := $(VFLAGS_dotprod)+i8mm
 
 ENGINE  := base tensor quant ops device/cpu format nn models infer
 HOUSE   := text convert tasks api

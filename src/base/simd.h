@@ -46,6 +46,12 @@
  *   VI_S8_AT_ONCE, vi_next_s8(sum, w, x)      where it is: a product of signed bytes, with no bias
  *   VI_TILE_SIGNED               weights may as well be signed (-16..15 where VI_U5), those of
  * VI_S8 are taken as they are: tiles hold true values (quant/dot.h)
+ *   VI_PAIRS                     where it is (with VI_TILE_SIGNED and one plane): sums of two
+ *                                columns at once, eight neighbours at a time:
+ *   vi_pair_zero()               begins them,
+ *   vi_pair_next(p, w0, w1, x0, x1)       adds weights w0 and the four neighbours behind, w1,
+ *                                times eight bytes of either column, and
+ *   vi_pair_sums(p, sum0, sum1)  gives either column's sums
  */
 #ifndef LAR_SIMD_H
 #define LAR_SIMD_H

@@ -1,8 +1,7 @@
 /*
- * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64; SDOT where the
- * variant has it). The meaning of
- * every primitive is simd_generic.h's: max and min are a comparison and a selection, since FMAX
- * orders zeros.
+ * simd_neon.h - sixteen lanes in four 128-bit registers (the baseline of AArch64; SDOT and
+ * SMMLA where the variant has them). The meaning of every primitive is simd_generic.h's: max and
+ * min are a comparison and a selection, since FMAX orders zeros.
  */
 #ifndef LAR_SIMD_NEON_H
 #define LAR_SIMD_NEON_H
@@ -303,6 +302,37 @@ static inline vi vp_sum(vi start, vp p)
     (void)start;
     return p;
 }
+#ifdef __ARM_FEATURE_MATMUL_INT8
+/* SMMLA (Arm ARM, FEAT_I8MM): of two rows and two columns, eight bytes each, all four products are
+ * added to the lanes [r0c0 r0c1 r1c0 r1c1]: twice the work of an SDOT, in int32, so just as exact.
+ */
+#define VI_PAIRS
+typedef struct vi_pair {
+    int32x4_t a[4], b[4]; /* of rows 4g and 4g + 1; of 4g + 2 and 4g + 3 */
+} vi_pair;
+static inline vi_pair vi_pair_zero(void)
+{
+    const int32x4_t z = vdupq_n_s32(0);
+    return (vi_pair){{z, z, z, z}, {z, z, z, z}};
+}
+static inline vi_pair vi_pair_next(vi_pair p, vi w0, vi w1, const int8_t *x0, const int8_t *x1)
+{
+    const int8x16_t x = vcombine_s8(vld1_s8(x0), vld1_s8(x1));
+    for (int g = 0; g < 4; g++) { /* four bytes of w0, then of w1: eight neighbours of a row */
+        const int32x4_t a = vzip1q_s32(w0.v[g], w1.v[g]), b = vzip2q_s32(w0.v[g], w1.v[g]);
+        p.a[g] = vmmlaq_s32(p.a[g], vreinterpretq_s8_s32(a), x);
+        p.b[g] = vmmlaq_s32(p.b[g], vreinterpretq_s8_s32(b), x);
+    }
+    return p;
+}
+static inline void vi_pair_sums(vi_pair p, vi *sum0, vi *sum1)
+{
+    for (int g = 0; g < 4; g++) {
+        sum0->v[g] = vuzp1q_s32(p.a[g], p.b[g]);
+        sum1->v[g] = vuzp2q_s32(p.a[g], p.b[g]);
+    }
+}
+#endif
 #else
 /* Products of bytes, summed in sixteen bits: weights to 31 leave room for eight, to 63 for four,
  * signed bytes for two. */

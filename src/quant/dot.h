@@ -276,10 +276,38 @@ static void q_expand(const uint8_t *p, size_t stride, int n, const uint8_t *ahea
     q_expand_as(p, stride, n, ahead, t, VI_TILE_SIGNED);
 }
 
-/* acc[j] += block b of the tile times that of column j. */
-LAR_INLINE void q_product_block(const q_tile *t, int b, const q_col *col, const int nc, vf *acc)
+#ifdef VI_PAIRS
+/* q_sums for an even number of columns. */
+LAR_INLINE void q_pair_sums(const q_tile *t, int b, const q_col *col, const int nc,
+                            vi sum[][Q_GROUPS])
 {
-    vi sum[Q_COLS][Q_GROUPS];
+    vi_pair p[Q_COLS / 2];
+    LAR_UNROLL
+    for (int e = 0; e < 8; e += 2) {
+        const int g = Q_GROUPS == 2 ? e / 4 : 0;
+        const vi w0 = vi_load(t->w[b][e / 4][e % 4]), w1 = vi_load(t->w[b][e / 4][e % 4 + 1]);
+        LAR_UNROLL
+        for (int j = 0; j < nc; j += 2) {
+            const int8_t *x0 = col[j].q + 32 * b + 4 * e, *x1 = col[j + 1].q + 32 * b + 4 * e;
+            if (e % (8 / Q_GROUPS) == 0)
+                p[j / 2] = vi_pair_zero();
+            p[j / 2] = vi_pair_next(p[j / 2], w0, w1, x0, x1);
+            if ((e + 2) % (8 / Q_GROUPS) == 0)
+                vi_pair_sums(p[j / 2], &sum[j][g], &sum[j + 1][g]);
+        }
+    }
+}
+#endif
+
+/* The integer sums of block b of the tile times that of every column. */
+LAR_INLINE void q_sums(const q_tile *t, int b, const q_col *col, const int nc, vi sum[][Q_GROUPS])
+{
+#ifdef VI_PAIRS
+    if (nc % 2 == 0) {
+        q_pair_sums(t, b, col, nc, sum);
+        return;
+    }
+#endif
     vp part[Q_COLS][Q_PLANES];
     LAR_UNROLL
     for (int j = 0; j < nc; j++) {
@@ -298,6 +326,13 @@ LAR_INLINE void q_product_block(const q_tile *t, int b, const q_col *col, const 
         for (int j = 0; j < nc; j++)
             sum[j][g] = q_quad(sum[j][g], part[j], w, vx_load(col[j].q + 32 * b + 4 * e), e);
     }
+}
+
+/* acc[j] += block b of the tile times that of column j. */
+LAR_INLINE void q_product_block(const q_tile *t, int b, const q_col *col, const int nc, vf *acc)
+{
+    vi sum[Q_COLS][Q_GROUPS];
+    q_sums(t, b, col, nc, sum);
     vf d[Q_GROUPS], m[2];
     LAR_UNROLL
     for (int g = 0; g < Q_GROUPS; g++)

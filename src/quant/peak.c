@@ -7,7 +7,8 @@
 #include "quant/kernels.h"
 
 /* PEAK_W weight vectors times PEAK_C columns: sums enough to hide the latency of a product, few
- * enough for the registers. Of the combinations tried, the fastest. */
+ * enough for the registers. Of the combinations tried, the fastest. Products of single columns:
+ * where VI_PAIRS is, pairs of columns may do up to twice as much. */
 #if defined(__AVX512F__)
 enum { PEAK_W = 3, PEAK_C = 4 };
 #elif defined(__ARM_FEATURE_DOTPROD) && !defined(LAR_VARIANT_generic)
