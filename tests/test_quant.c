@@ -137,11 +137,10 @@ static void test_search(void **state)
     static const struct {
         int type;
         double most; /* root mean square error by the weights' own */
-    } cases[] = {{LAR_DT_q2_k, 0.35},
-                 {LAR_DT_q3_k, 0.17},
-                 {LAR_DT_q4_k, 0.085},
-                 {LAR_DT_q5_k, 0.043},
-                 {LAR_DT_q6_k, 0.021}};
+    } cases[] = {{LAR_DT_q2_k, 0.35},    {LAR_DT_q3_k, 0.17},   {LAR_DT_q4_k, 0.085},
+                 {LAR_DT_q5_k, 0.043},   {LAR_DT_q6_k, 0.021},  {LAR_DT_q4_0, 0.1},
+                 {LAR_DT_q4_1, 0.09},    {LAR_DT_q5_0, 0.05},   {LAR_DT_q5_1, 0.045},
+                 {LAR_DT_iq4_nl, 0.085}, {LAR_DT_iq4_xs, 0.085}};
     float x[N], importance[N], y[N];
     uint8_t out[N * 4], again[N * 4];
     for (int i = 0; i < N; i++) {

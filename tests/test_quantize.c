@@ -319,7 +319,7 @@ static void test_file(void **state)
 static void test_same_bytes(void **state)
 {
     (void)state;
-    static const char *const recipes[] = {"Q4_K_M", "Q3_K_L", "Q2_K", "Q5_1", "F16"};
+    static const char *const recipes[] = {"Q4_K_M", "IQ4_XS", "Q2_K", "Q5_1", "F16", "Q4_0"};
     lar_err e = {0};
     make_input(-1, 0);
     make_matrix(400);

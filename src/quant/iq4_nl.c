@@ -52,6 +52,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/iq4_fit.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
 {
@@ -67,4 +68,30 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(iq4_nl, .to_f32 = to_f32);
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    float scale[K_LANES] = {0};
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(iq4_nl_block)) {
+        const int at = (int)(i / 32 % K_LANES);
+        iq4_nl_block b;
+        if (at == 0) {
+            k_lanes l;
+            vf s, w;
+            fit_load(src + i, importance ? importance + i : NULL,
+                     (int)LAR_MIN(K_LANES, (n - i) / 32), -1, &l);
+            iq4_fit(&l, &s, &w);
+            vf_store(scale, s);
+        }
+        b.d = fit_half(scale[at]);
+        iq4_pack(src + i, lar_f16_to_f32(b.d), b.qs);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(iq4_nl, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

@@ -66,6 +66,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/iq4_fit.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
 {
@@ -85,4 +86,35 @@ static void to_f32(const void *src, float *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(iq4_xs, .to_f32 = to_f32);
+static const k_how how = {.group = 32};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    for (int64_t i = 0; i < n; i += K_SUPER, p += sizeof(iq4_xs_block)) {
+        iq4_xs_block b = {0};
+        float scale[K_LANES], weight[K_LANES];
+        int sc[8];
+        k_lanes l;
+        vf s, w;
+        k_load(src + i, importance ? importance + i : NULL, 8, &how, true, &l);
+        iq4_fit(&l, &s, &w);
+        vf_store(scale, s);
+        vf_store(weight, w);
+        b.d = k_scales(scale, weight, 8, -32, 31, sc);
+        for (int g = 0; g < 8; g++) {
+            const int u = sc[g] + 32;
+            b.low[g / 2] = (uint8_t)(b.low[g / 2] | (u & 15) << g % 2 * 4);
+            b.high = (uint16_t)(b.high | u >> 4 << 2 * g);
+            iq4_pack(src + i + 32 * g, lar_f16_to_f32(b.d) * (float)sc[g], b.qs + 16 * g);
+        }
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+static void from_f32(const float *src, void *dst, int64_t n)
+{
+    quantize(src, NULL, dst, n);
+}
+
+LAR_FORMAT(iq4_xs, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

@@ -34,8 +34,8 @@ typedef struct k_lanes {
 } k_lanes;
 
 /* Sixteen groups (absent ones are zeros) and their weights. */
-static void k_load(const float *x, const float *importance, int n_groups, const k_how *how,
-                   bool square, k_lanes *l)
+static inline void k_load(const float *x, const float *importance, int n_groups, const k_how *how,
+                          bool square, k_lanes *l)
 {
     memset(l, 0, sizeof *l);
     for (int g = 0; g < n_groups; g++, x += how->group) {
@@ -150,7 +150,7 @@ static inline void k_symmetric_fit(const k_lanes *l, const k_how *how, vf *scale
     *weight = sw;
 }
 
-static int k_near(float x, int lo, int hi)
+static inline int k_near(float x, int lo, int hi)
 {
     if (x != x)
         return 0;
@@ -159,7 +159,7 @@ static int k_near(float x, int lo, int hi)
 }
 
 /* Integers sc[i] in lo .. hi and one d with d * sc[i] near s[i], weighted; returns d as F16. */
-static uint16_t k_scales(const float *s, const float *w, int n, int lo, int hi, int *sc)
+static inline uint16_t k_scales(const float *s, const float *w, int n, int lo, int hi, int *sc)
 {
     float far = 0, best = 0, bd = 0;
     for (int i = 0; i < n; i++) {
@@ -195,7 +195,7 @@ static uint16_t k_scales(const float *s, const float *w, int n, int lo, int hi, 
 }
 
 /* The integers of one block, by the scales as they are stored. */
-static void k_integers(const float *x, const k_how *how, int lo, int hi, k_block *b)
+static inline void k_integers(const float *x, const k_how *how, int lo, int hi, k_block *b)
 {
     const float d = lar_f16_to_f32(b->d), m = lar_f16_to_f32(b->dmin);
     for (int i = 0; i < K_SUPER; i += 16) {

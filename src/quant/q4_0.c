@@ -49,6 +49,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/fit32.h"
 #include "quant/rounding.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
@@ -83,4 +84,28 @@ static void from_f32(const float *src, void *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q4_0, .to_f32 = to_f32, .from_f32 = from_f32);
+static const k_how how = {.group = 32, .max = 8, .first = -0.9f, .step = 0.1f, .steps = 18};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    fit_block fit[K_LANES];
+    if (!importance) {
+        from_f32(src, dst, n);
+        return;
+    }
+    const float square = fit_mean_square(src, n);
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_0_block)) {
+        const int at = (int)(i / 32 % K_LANES);
+        q4_0_block b;
+        if (at == 0)
+            fit32(src + i, importance + i, (int)LAR_MIN(K_LANES, (n - i) / 32), square, &how, false,
+                  fit);
+        b.d = fit[at].d;
+        for (int j = 0; j < 16; j++)
+            b.qs[j] = (uint8_t)((fit[at].q[j] + 8) | (fit[at].q[j + 16] + 8) << 4);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+LAR_FORMAT(q4_0, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

@@ -51,6 +51,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/fit32.h"
 #include "quant/rounding.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
@@ -84,4 +85,29 @@ static void from_f32(const float *src, void *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q4_1, .to_f32 = to_f32, .from_f32 = from_f32);
+static const k_how how = {.group = 32, .max = 15, .first = -0.9f, .step = 0.05f, .steps = 36};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    fit_block fit[K_LANES];
+    if (!importance) {
+        from_f32(src, dst, n);
+        return;
+    }
+    const float square = fit_mean_square(src, n);
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q4_1_block)) {
+        const int at = (int)(i / 32 % K_LANES);
+        q4_1_block b;
+        if (at == 0)
+            fit32(src + i, importance + i, (int)LAR_MIN(K_LANES, (n - i) / 32), square, &how, true,
+                  fit);
+        b.d = fit[at].d;
+        b.m = fit[at].m;
+        for (int j = 0; j < 16; j++)
+            b.qs[j] = (uint8_t)((fit[at].q[j]) | (fit[at].q[j + 16]) << 4);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+LAR_FORMAT(q4_1, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);

@@ -59,6 +59,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 }
 
 #include "quant/dot.h"
+#include "quant/fit32.h"
 #include "quant/rounding.h"
 
 static void to_f32(const void *src, float *dst, int64_t n)
@@ -99,4 +100,35 @@ static void from_f32(const float *src, void *dst, int64_t n)
     }
 }
 
-LAR_FORMAT(q5_0, .to_f32 = to_f32, .from_f32 = from_f32);
+static const k_how how = {.group = 32, .max = 16, .first = -0.9f, .step = 0.1f, .steps = 18};
+
+static void quantize(const float *src, const float *importance, void *dst, int64_t n)
+{
+    uint8_t *p = dst;
+    fit_block fit[K_LANES];
+    if (!importance) {
+        from_f32(src, dst, n);
+        return;
+    }
+    const float square = fit_mean_square(src, n);
+    for (int64_t i = 0; i < n; i += 32, p += sizeof(q5_0_block)) {
+        const int at = (int)(i / 32 % K_LANES);
+        q5_0_block b;
+        if (at == 0)
+            fit32(src + i, importance + i, (int)LAR_MIN(K_LANES, (n - i) / 32), square, &how, false,
+                  fit);
+        b.d = fit[at].d;
+        uint32_t qh = 0;
+        for (int j = 0; j < 16; j++) {
+            const unsigned x0 = (unsigned)(fit[at].q[j] + 16),
+                           x1 = (unsigned)(fit[at].q[j + 16] + 16);
+            b.qs[j] = (uint8_t)((x0 & 15) | (x1 & 15) << 4);
+            qh |= (uint32_t)(x0 >> 4) << j | (uint32_t)(x1 >> 4) << (j + 16);
+        }
+        for (int j = 0; j < 4; j++)
+            b.qh[j] = (uint8_t)(qh >> 8 * j);
+        memcpy(p, &b, sizeof b);
+    }
+}
+
+LAR_FORMAT(q5_0, .to_f32 = to_f32, .from_f32 = from_f32, .quantize = quantize);
