@@ -193,7 +193,7 @@ def page(data):
         out += chosen
     out += ["", "## Commands", "", "    " + data["command"], ""]
     out += ["One sample of each kind, paths shortened:", ""]
-    out += ["    " + c for c in data["samples"]]
+    out += ["    " + c.rstrip() for c in data["samples"]]
     return "\n".join(out) + "\n"
 
 
