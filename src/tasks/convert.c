@@ -28,12 +28,6 @@ static const lar_field fields[] = {
              "own"},
 };
 
-typedef struct state {
-    lar_task *task;
-    lar_err *e;
-    lar_status cancelled;
-} state;
-
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
@@ -42,20 +36,10 @@ static lar_status start(lar_task *t, lar_err *e)
     return LAR_OK;
 }
 
-static int progress(double done, const char *what, void *user)
-{
-    state *s = user;
-    s->cancelled = lar_task_progress(s->task, done, what, s->e);
-    if (s->cancelled == LAR_OK && lar_task_cancelled(s->task))
-        s->cancelled = LAR_ECANCELLED;
-    return s->cancelled != LAR_OK;
-}
-
 static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     const params *p = t->params;
-    state s = {t, e, LAR_OK};
-    lar_convert_options o = {.progress = progress, .user = &s};
+    lar_convert_options o = {.progress = lar_task_report, .user = t};
     lar_convert_result r;
     bool bad = false;
     if (p->type && !(o.type = lar_dtype_by_name(p->type)))
@@ -68,11 +52,7 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     lar_json_put(j, "tensors", json_integer((json_int_t)r.n_tensors), &bad);
     lar_json_put(j, "parameters", json_integer((json_int_t)r.n_params), &bad);
     *done = true;
-    if (bad) {
-        json_decref(j);
-        return lar_fail(e, LAR_ENOMEM, "convert: out of memory");
-    }
-    return lar_task_result(t, j, e);
+    return lar_task_built(t, j, bad, e);
 }
 
 static void finish(lar_task *t)

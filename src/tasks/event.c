@@ -89,3 +89,16 @@ lar_status lar_task_result(lar_task *t, json_t *result, lar_err *e)
     lar_event ev = {.kind = LAR_EVENT_RESULT, .text = ""};
     return deliver(t, &ev, json, e);
 }
+
+lar_status lar_task_built(lar_task *t, json_t *result, bool bad, lar_err *e)
+{
+    if (!bad)
+        return lar_task_result(t, result, e);
+    json_decref(result);
+    return lar_fail(e, LAR_ENOMEM, "%s: out of memory", t->def->name);
+}
+
+int lar_task_report(double done, const char *what, void *task)
+{
+    return lar_task_progress(task, done, what, NULL) != LAR_OK;
+}

@@ -8,7 +8,7 @@
 #include "convert/importance.h"
 #include "ops/ops.h"
 #include "tasks/json.h"
-#include "tasks/task.h"
+#include "tasks/windows.h"
 #include <string.h>
 
 typedef struct params {
@@ -50,9 +50,7 @@ static const lar_field fields[] = {
 };
 
 typedef struct state {
-    lar_ids ids;
-    int window, done_windows, n_windows;
-    bool bos;
+    lar_windows windows;
     const lar_gguf *file;
     lar_importance_sums *sums; /* [n tensors of the file]; of those that were not seen, name NULL */
     size_t n;
@@ -137,43 +135,13 @@ static void see(const lar_tensor *node, void *user)
 /* ---- the task ----------------------------------------------------------------------------------
  */
 
-static lar_status read_text(lar_task *t, lar_err *e)
-{
-    const params *p = t->params;
-    state *s = t->state;
-    const lar_tokenizer *tok = t->model->vocab.tok;
-    lar_map m = {0};
-    if (!tok)
-        return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
-    if (!p->text == !p->file)
-        return lar_fail(e, LAR_EARG, "want a text or a file, found %s", p->text ? "both" : "none");
-    if (p->text)
-        return lar_tokenizer_encode(tok, p->text, strlen(p->text), LAR_TOK_BOS, &s->ids, e);
-    LAR_TRY(lar_map_open(p->file, &m, e));
-    const lar_status st =
-        lar_tokenizer_encode(tok, (const char *)m.data, m.size, LAR_TOK_BOS, &s->ids, e);
-    lar_map_close(&m);
-    return st;
-}
-
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
-    const int ctx = lar_engine_ctx(t->session->engine);
     if (!p->output)
         return lar_fail(e, LAR_EARG, "output is missing");
-    s->window = (int)p->window;
-    if (s->window > ctx)
-        return lar_fail(e, LAR_EARG, "window: %d tokens, the context has %d", s->window, ctx);
-    LAR_TRY(read_text(t, e));
-    const int32_t bos = lar_tokenizer_bos(t->model->vocab.tok);
-    s->bos = bos >= 0 && s->ids.n && s->ids.p[0] == bos;
-    const size_t count = s->ids.n / (size_t)s->window;
-    if (!count)
-        return lar_fail(e, LAR_EARG, "the text has %zu tokens, want at least a window of %d",
-                        s->ids.n, s->window);
-    s->n_windows = (int)LAR_MIN(count, p->chunks ? (size_t)p->chunks : (size_t)INT32_MAX);
+    LAR_TRY(lar_windows_open(t, p->text, p->file, p->window, 0, p->chunks, &s->windows, e));
     s->file = t->model->gguf;
     s->n = lar_gguf_n_tensors(s->file);
     s->sums = lar_alloc_array(s->n, sizeof *s->sums);
@@ -217,18 +185,14 @@ static lar_status deliver(lar_task *t, lar_err *e)
         for (int64_t k = 0; k < s->sums[i].experts; k++)
             unseen += !s->sums[i].count[k];
     LAR_TRY(lar_importance_write(p->output, s->sums, n, p->file ? p->file : "",
-                                 (uint32_t)s->n_windows, (uint32_t)s->window, e));
+                                 (uint32_t)s->windows.n, (uint32_t)s->windows.size, e));
     json_t *j = json_object();
     lar_json_put(j, "file", lar_json_text(p->output, strlen(p->output)), &bad);
     lar_json_put(j, "matrices", json_integer((json_int_t)n), &bad);
     lar_json_put(j, "experts_without_tokens", json_integer((json_int_t)unseen), &bad);
-    lar_json_put(j, "windows", json_integer(s->n_windows), &bad);
-    lar_json_put(j, "window", json_integer(s->window), &bad);
-    if (bad) {
-        json_decref(j);
-        return lar_fail(e, LAR_ENOMEM, "imatrix: out of memory");
-    }
-    return lar_task_result(t, j, e);
+    lar_json_put(j, "windows", json_integer(s->windows.n), &bad);
+    lar_json_put(j, "window", json_integer(s->windows.size), &bad);
+    return lar_task_built(t, j, bad, e);
 }
 
 static lar_status do_window(lar_task *t, const int32_t *ids, lar_err *e)
@@ -237,10 +201,10 @@ static lar_status do_window(lar_task *t, const int32_t *ids, lar_err *e)
     /* All logits are asked for so that every token goes through the whole last layer. */
     const int most = LAR_MIN(lar_engine_batch(t->session->engine), 64);
     lar_seq_truncate(t->session->seq, 0);
-    for (int i = 0; i < s->window; i += most) {
+    for (int i = 0; i < s->windows.size; i += most) {
         lar_step part = {.seq = t->session->seq,
                          .tokens = ids + i,
-                         .n = LAR_MIN(most, s->window - i),
+                         .n = LAR_MIN(most, s->windows.size - i),
                          .all_logits = true};
         if (lar_task_cancelled(t))
             return lar_fail(e, LAR_ECANCELLED, "cancelled");
@@ -254,17 +218,12 @@ static lar_status do_window(lar_task *t, const int32_t *ids, lar_err *e)
 static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     state *s = t->state;
-    int32_t *ids = s->ids.p + (size_t)s->done_windows * (size_t)s->window, was = ids[0];
-    if (s->bos)
-        ids[0] = s->ids.p[0];
-    const lar_status st = do_window(t, ids, e);
-    ids[0] = was;
-    LAR_TRY(st);
-    if (++s->done_windows == s->n_windows) {
+    LAR_TRY(do_window(t, lar_windows_next(&s->windows), e));
+    if (lar_windows_done(&s->windows)) {
         *done = true;
         return deliver(t, e);
     }
-    return lar_task_progress(t, (double)s->done_windows / s->n_windows, "windows", e);
+    return lar_task_progress(t, (double)s->windows.done / s->windows.n, "windows", e);
 }
 
 static void finish(lar_task *t)
@@ -277,7 +236,7 @@ static void finish(lar_task *t)
         lar_free(s->sums[i].count);
     }
     lar_free(s->sums);
-    lar_ids_free(&s->ids);
+    lar_windows_free(&s->windows);
 }
 
 extern const lar_task_def lar_task_def_imatrix;

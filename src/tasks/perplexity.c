@@ -14,7 +14,7 @@
 #include "base/math.h"
 #include "tasks/chart.h"
 #include "tasks/json.h"
-#include "tasks/task.h"
+#include "tasks/windows.h"
 #include <math.h>
 #include <string.h>
 
@@ -83,43 +83,22 @@ typedef struct reference {
 } reference;
 
 typedef struct state {
-    lar_ids ids;
+    lar_windows windows;
     reference ref;
-    int window, done_windows, n_windows;
     score *scores;
     size_t n_scores, cap_scores;
-    bool bos;
 } state;
 
 /* ---- text and models ---------------------------------------------------------------------------
  */
-
-static lar_status read_text(lar_task *t, lar_err *e)
-{
-    const params *p = t->params;
-    state *s = t->state;
-    const lar_tokenizer *tok = t->model->vocab.tok;
-    lar_map m = {0};
-    if (!tok)
-        return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
-    if (!p->text == !p->file)
-        return lar_fail(e, LAR_EARG, "want a text or a file, found %s", p->text ? "both" : "none");
-    if (p->text)
-        return lar_tokenizer_encode(tok, p->text, strlen(p->text), LAR_TOK_BOS, &s->ids, e);
-    LAR_TRY(lar_map_open(p->file, &m, e));
-    const lar_status st =
-        lar_tokenizer_encode(tok, (const char *)m.data, m.size, LAR_TOK_BOS, &s->ids, e);
-    lar_map_close(&m);
-    return st;
-}
 
 static lar_status open_reference(lar_task *t, const char *path, lar_err *e)
 {
     state *s = t->state;
     reference *r = &s->ref;
     const lar_engine *en = t->session->engine;
-    const lar_engine_options o = {.ctx = s->window,
-                                  .batch = LAR_MIN(lar_engine_batch(en), s->window),
+    const lar_engine_options o = {.ctx = s->windows.size,
+                                  .batch = LAR_MIN(lar_engine_batch(en), s->windows.size),
                                   .max_seqs = 1,
                                   .kv_type = lar_engine_kv_type(en)};
     LAR_TRY(lar_gguf_open(path, &r->file, e));
@@ -135,22 +114,7 @@ static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
-    const int ctx = lar_engine_ctx(t->session->engine);
-    s->window = (int)p->window;
-    if (s->window > ctx)
-        return lar_fail(e, LAR_EARG, "window: %d tokens, the context has %d", s->window, ctx);
-    if (p->stride >= p->window)
-        return lar_fail(e, LAR_EARG, "stride: %lld, want less than the window's %d",
-                        (long long)p->stride, s->window);
-    LAR_TRY(read_text(t, e));
-    const int32_t bos = lar_tokenizer_bos(t->model->vocab.tok);
-    s->bos = bos >= 0 && s->ids.n && s->ids.p[0] == bos;
-    const size_t n = s->ids.n, w = (size_t)s->window;
-    const size_t count = n < w ? 0 : p->stride ? 1 + (n - w) / (size_t)p->stride : n / w;
-    if (!count)
-        return lar_fail(e, LAR_EARG, "the text has %zu tokens, want at least a window of %zu", n,
-                        w);
-    s->n_windows = (int)LAR_MIN(count, p->chunks ? (size_t)p->chunks : (size_t)INT32_MAX);
+    LAR_TRY(lar_windows_open(t, p->text, p->file, p->window, p->stride, p->chunks, &s->windows, e));
     return p->reference ? open_reference(t, p->reference, e) : LAR_OK;
 }
 
@@ -220,15 +184,15 @@ static lar_status eval(lar_engine *en, lar_seq *q, const int32_t *ids, int n, bo
 static lar_status do_window(lar_task *t, const int32_t *ids, int scored, lar_err *e)
 {
     state *s = t->state;
-    const int batch = LAR_MIN(lar_engine_batch(t->session->engine), s->window);
+    const int batch = LAR_MIN(lar_engine_batch(t->session->engine), s->windows.size);
     const int most = LAR_MIN(batch, 64); /* rows of logits at once: they are large */
     const float *x, *ref = NULL;
     lar_seq_truncate(t->session->seq, 0);
     if (s->ref.seq)
         lar_seq_truncate(s->ref.seq, 0);
-    for (int i = 0; i < s->window;) {
+    for (int i = 0; i < s->windows.size;) {
         const bool all = i >= scored;
-        const int n = LAR_MIN(all ? most : batch, (all ? s->window - 1 : scored) - i);
+        const int n = LAR_MIN(all ? most : batch, (all ? s->windows.size - 1 : scored) - i);
         if (n <= 0)
             break;
         if (lar_task_cancelled(t))
@@ -375,8 +339,8 @@ static lar_status deliver(lar_task *t, lar_err *e)
     lar_json_push(ci, json_real(lar_exp(m.mean - 1.96 * m.stderr_)), &bad);
     lar_json_push(ci, json_real(lar_exp(m.mean + 1.96 * m.stderr_)), &bad);
     lar_json_put(o, "ci95", ci, &bad);
-    lar_json_put(o, "windows", json_integer(s->n_windows), &bad);
-    lar_json_put(o, "window", json_integer(s->window), &bad);
+    lar_json_put(o, "windows", json_integer(s->windows.n), &bad);
+    lar_json_put(o, "window", json_integer(s->windows.size), &bad);
     lar_json_put(o, "stride", json_integer((json_int_t)p->stride), &bad);
     if (s->ref.engine) {
         sorted = sorted_kl(s->scores, s->n_scores);
@@ -399,21 +363,15 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
-    const size_t first = (size_t)s->done_windows * (size_t)(p->stride ? p->stride : s->window);
-    int32_t *ids = s->ids.p + first, was = ids[0];
-    int scored = s->window / 2;
+    int scored = s->windows.size / 2;
     if (p->stride)
-        scored = s->done_windows ? s->window - 1 - (int)p->stride : 0;
-    if (s->bos && !p->stride)
-        ids[0] = s->ids.p[0];
-    const lar_status st = do_window(t, ids, scored, e);
-    ids[0] = was;
-    LAR_TRY(st);
-    if (++s->done_windows == s->n_windows) {
+        scored = s->windows.done ? s->windows.size - 1 - (int)p->stride : 0;
+    LAR_TRY(do_window(t, lar_windows_next(&s->windows), scored, e));
+    if (lar_windows_done(&s->windows)) {
         *done = true;
         return deliver(t, e);
     }
-    return lar_task_progress(t, (double)s->done_windows / s->n_windows, "windows", e);
+    return lar_task_progress(t, (double)s->windows.done / s->windows.n, "windows", e);
 }
 
 static void finish(lar_task *t)
@@ -423,7 +381,7 @@ static void finish(lar_task *t)
     lar_engine_free(s->ref.engine);
     lar_net_free(s->ref.net);
     lar_gguf_close(s->ref.file);
-    lar_ids_free(&s->ids);
+    lar_windows_free(&s->windows);
     lar_free(s->scores);
 }
 

@@ -44,12 +44,6 @@ static const lar_field fields[] = {
      .help = "Quantize again what is quantized already"},
 };
 
-typedef struct state {
-    lar_task *task;
-    lar_err *e;
-    lar_status cancelled;
-} state;
-
 static lar_status find_recipe(const char *name, const lar_recipe **out, lar_err *e)
 {
     lar_buf known = {0};
@@ -74,15 +68,6 @@ static lar_status start(lar_task *t, lar_err *e)
                         : !p->output ? "output"
                                      : "type");
     return find_recipe(p->type, &r, e);
-}
-
-static int progress(double done, const char *what, void *user)
-{
-    state *s = user;
-    s->cancelled = lar_task_progress(s->task, done, what, s->e);
-    if (s->cancelled == LAR_OK && lar_task_cancelled(s->task))
-        s->cancelled = LAR_ECANCELLED;
-    return s->cancelled != LAR_OK;
 }
 
 static json_t *result_json(const params *p, const lar_recipe *recipe, const lar_quantize_result *r,
@@ -110,26 +95,21 @@ static json_t *result_json(const params *p, const lar_recipe *recipe, const lar_
 static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     const params *p = t->params;
-    state s = {t, e, LAR_OK};
     lar_quantize_options o = {.kernels = t->rt->variant->kernels,
                               .pool = t->rt->pool,
                               .importance = p->imatrix,
                               .overrides = p->override.p,
                               .n_overrides = p->override.n,
                               .requantize = p->allow_requantize,
-                              .progress = progress,
-                              .user = &s};
+                              .progress = lar_task_report,
+                              .user = t};
     lar_quantize_result r;
     bool bad = false;
     LAR_TRY(find_recipe(p->type, &o.recipe, e));
     LAR_TRY(lar_quantize_file(p->input, p->output, &o, &r, e));
     json_t *j = result_json(p, o.recipe, &r, &bad);
     *done = true;
-    if (bad) {
-        json_decref(j);
-        return lar_fail(e, LAR_ENOMEM, "quantize: out of memory");
-    }
-    return lar_task_result(t, j, e);
+    return lar_task_built(t, j, bad, e);
 }
 
 static void finish(lar_task *t)

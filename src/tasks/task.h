@@ -105,6 +105,11 @@ lar_status lar_task_text(lar_task *t, lar_event_kind kind, const char *s, size_t
 lar_status lar_task_progress(lar_task *t, double done, const char *what, lar_err *e);
 lar_status lar_task_notice(lar_task *t, lar_err *e, const char *fmt, ...) LAR_PRINTF(3, 4);
 lar_status lar_task_result(lar_task *t, json_t *result, lar_err *e); /* steals the reference */
+/* The same of an object built with lar_json_put: LAR_ENOMEM where `bad`. */
+lar_status lar_task_built(lar_task *t, json_t *result, bool bad, lar_err *e);
+/* lar_task_progress for long calls that take a callback; `task` is the lar_task. Not 0: cancelled.
+ */
+int lar_task_report(double done, const char *what, void *task);
 bool lar_task_cancelled(const lar_task *t);
 
 #endif
