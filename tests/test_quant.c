@@ -75,7 +75,7 @@ static void test_dequantize_goldens(void **state)
         free(file);
         seen++;
     }
-    assert_int_equal(seen, 14);
+    assert_int_equal(seen, 15);
 }
 
 static void test_quantize_goldens(void **state)
@@ -137,10 +137,10 @@ static void test_search(void **state)
     static const struct {
         int type;
         double most; /* root mean square error by the weights' own */
-    } cases[] = {{LAR_DT_q2_k, 0.35},    {LAR_DT_q3_k, 0.17},   {LAR_DT_q4_k, 0.085},
-                 {LAR_DT_q5_k, 0.043},   {LAR_DT_q6_k, 0.021},  {LAR_DT_q4_0, 0.1},
-                 {LAR_DT_q4_1, 0.09},    {LAR_DT_q5_0, 0.05},   {LAR_DT_q5_1, 0.045},
-                 {LAR_DT_iq4_nl, 0.085}, {LAR_DT_iq4_xs, 0.085}};
+    } cases[] = {{LAR_DT_q2_k, 0.35},    {LAR_DT_q3_k, 0.17},    {LAR_DT_q4_k, 0.085},
+                 {LAR_DT_q5_k, 0.043},   {LAR_DT_q6_k, 0.021},   {LAR_DT_q4_0, 0.1},
+                 {LAR_DT_q4_1, 0.09},    {LAR_DT_q5_0, 0.05},    {LAR_DT_q5_1, 0.045},
+                 {LAR_DT_iq4_nl, 0.085}, {LAR_DT_iq4_xs, 0.085}, {LAR_DT_mxfp4, 0.12}};
     float x[N], importance[N], y[N];
     uint8_t out[N * 4], again[N * 4];
     for (int i = 0; i < N; i++) {
@@ -200,6 +200,16 @@ static int codebook(int i)
     static const int v[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                               1,    13,   25,  38,  53,  69,  89,  113};
     return v[i];
+}
+
+static void decode_mxfp4(const uint8_t *p, block *b)
+{
+    static const int v[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+    b->d = (float)ldexp(1, p[0] - 128);
+    for (int i = 0; i < 32; i++) {
+        const int q = p[1 + i % 16] >> (i < 16 ? 0 : 4) & 15;
+        b->q[i] = q < 8 ? v[q] : -v[q - 8];
+    }
 }
 
 static void decode32(int t, const uint8_t *p, block *b)
@@ -280,7 +290,9 @@ static void decode(int t, const uint8_t *p, block *b)
     memset(b, 0, sizeof *b);
     for (int g = 0; g < 16; g++)
         b->sc[g] = 1;
-    if (lar_dtypes[t].block == 32)
+    if (t == LAR_DT_mxfp4)
+        decode_mxfp4(p, b);
+    else if (lar_dtypes[t].block == 32)
         decode32(t, p, b);
     else if (t == LAR_DT_q4_k || t == LAR_DT_q5_k)
         decode_k45(t, p, b);
@@ -350,7 +362,8 @@ static uint32_t random32(void)
     return (uint32_t)(lar_random(7, counter++) >> 17);
 }
 
-/* Every byte pattern, but F16 fields below 2 in magnitude (normal and subnormal). */
+/* Every byte pattern, but F16 fields (and MXFP4's scale) below 2 in magnitude (normal and
+ * subnormal). */
 static void random_blocks(int t, uint8_t *p, int64_t blocks)
 {
     static const struct {
@@ -365,6 +378,10 @@ static void random_blocks(int t, uint8_t *p, int64_t blocks)
     for (int64_t i = 0; i < blocks; i++, p += lar_dtypes[t].bytes) {
         for (uint32_t j = 0; j < lar_dtypes[t].bytes; j++)
             p[j] = (uint8_t)random32();
+        if (t == LAR_DT_mxfp4) {
+            p[0] = (uint8_t)(random32() % 16 ? 100 + p[0] % 30 : p[0] % 4);
+            continue;
+        }
         p[at[0] + 1] &= 0xbf;
         p[at[1] + 1] &= 0xbf;
     }
@@ -526,7 +543,7 @@ static void test_dot(void **state)
             check_shape(t, &(shape){17, c, c > 4, unit, 0});
         seen++;
     }
-    assert_int_equal(seen, 15);
+    assert_int_equal(seen, 16);
 }
 
 /* The spelled-out blocks of this test are those that the goldens hold. */
