@@ -5,7 +5,7 @@
  * folders and safetensors headers that lie.
  */
 #include "engine_test.h"
-#include "convert/convert.h"
+#include "lar.h"
 #include "convert/safetensors.h"
 #include "text/spm.h"
 #include "tasks/vocab.h"
@@ -20,11 +20,27 @@
 static const char dir[] = "tests/data/hf";
 static const char out_path[] = "build/test_convert.gguf", out_dir[] = "build/test_convert";
 
+/* As `lar convert` does it: what comes out opens as a model. */
+static lar_status convert_to(const char *folder, const char *out, const lar_dtype *type, lar_err *e)
+{
+    const lar_runtime_options o = {.size = sizeof o, .threads = 1};
+    lar_runtime *rt;
+    lar_request *r;
+    assert_int_equal(lar_runtime_new(&o, &rt, e), LAR_OK);
+    assert_int_equal(lar_request_new(rt, "convert", &r, e), LAR_OK);
+    assert_int_equal(lar_request_set_string(r, "input", folder, e), LAR_OK);
+    assert_int_equal(lar_request_set_string(r, "output", out, e), LAR_OK);
+    if (type)
+        assert_int_equal(lar_request_set_string(r, "type", type->name, e), LAR_OK);
+    const lar_status s = lar_request_run(r, NULL, NULL, e);
+    lar_request_free(r);
+    lar_runtime_free(rt);
+    return s;
+}
+
 static lar_status convert(const char *folder, const lar_dtype *type, lar_err *e)
 {
-    lar_convert_result r;
-    const lar_convert_options o = {.type = type};
-    return lar_convert_hf(folder, out_path, &o, &r, e);
+    return convert_to(folder, out_path, type, e);
 }
 
 static void copy_file(const char *from, const char *to)
@@ -260,6 +276,167 @@ static void test_nan(void **state)
     refuse("NaN", LAR_ENUMERIC, "nan");
 }
 
+/* A number that the type asked for cannot hold is not made infinite. */
+static void test_too_large(void **state)
+{
+    (void)state;
+    static const uint8_t large[2] = {0x00, 0x48}; /* BF16: 131072 */
+    size_t n = 0;
+    lar_err e = {0};
+    copy_folder("qwen2");
+    uint8_t *p = read_file("build/test_convert/model.safetensors", &n);
+    const uint64_t header = lar_u64(p);
+    const char *at = strstr((char *)p + 8, "model.layers.1.mlp.up_proj.weight");
+    at = strstr(at, "data_offsets");
+    const size_t begin = (size_t)strtoul(at + strcspn(at, "0123456789"), NULL, 10);
+    memcpy(p + 8 + header + begin, large, 2);
+    write_text("model.safetensors", p, n);
+    free(p);
+    assert_int_equal(convert(out_dir, NULL, &e), LAR_OK);
+    remove(out_path);
+    assert_int_equal(convert(out_dir, LAR_DTYPE(f16), &e), LAR_ENUMERIC);
+    assert_non_null(strstr(e.msg, "model.layers.1.mlp.up_proj.weight: row 0, column 0 is 131072"));
+    assert_int_equal(access(out_path, F_OK), -1);
+}
+
+/* ---- weights that do not make the model -------------------------------------------------------
+ */
+
+/* The folder's model.safetensors with its header's JSON changed by hand; data stays. */
+static json_t *load_header(uint8_t **file, size_t *n)
+{
+    *file = read_file("build/test_convert/model.safetensors", n);
+    assert_non_null(*file);
+    json_t *j = json_loadb((char *)*file + 8, (size_t)lar_u64(*file), 0, NULL);
+    assert_non_null(j);
+    return j;
+}
+
+static void store_header(json_t *j, uint8_t *file, size_t n)
+{
+    char *text = json_dumps(j, JSON_COMPACT);
+    const size_t was = (size_t)lar_u64(file), len = strlen(text);
+    uint8_t *all = calloc(1, n + len);
+    for (int i = 0; i < 8; i++)
+        all[i] = (uint8_t)((uint64_t)len >> 8 * i);
+    memcpy(all + 8, text, len);
+    memcpy(all + 8 + len, file + 8 + was, n - 8 - was);
+    write_text("model.safetensors", all, 8 + len + n - 8 - was);
+    free(all);
+    free(text);
+    free(file);
+    json_decref(j);
+}
+
+/* The tensor is gone (its bytes are one's that nobody wants), or has another shape of as many
+ * numbers. */
+static void change_tensor(const char *name, json_t *shape)
+{
+    size_t n = 0;
+    uint8_t *file = NULL;
+    json_t *j = load_header(&file, &n), *t = json_object_get(j, name);
+    assert_non_null(t);
+    if (shape)
+        json_object_set_new(t, "shape", shape);
+    else
+        json_object_set(j, "model.layers.0.self_attn.rotary_emb.inv_freq", t);
+    if (!shape)
+        json_object_del(j, name);
+    store_header(j, file, n);
+}
+
+/* Nothing that is absent or of another shape gets past the architecture's tables. */
+static void test_incomplete(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *tensor, *words;
+        int rows, columns; /* 0: the tensor is gone */
+    } cases[] = {
+        {"llama", "model.layers.1.mlp.up_proj.weight", "blk.1.ffn_up.weight is missing", 0, 0},
+        {"llama", "model.norm.weight", "output_norm.weight is missing", 0, 0},
+        {"llama", "model.embed_tokens.weight", "no embeddings", 0, 0},
+        {"llama", "model.embed_tokens.weight", "shape [32, 300]", 32, 300},
+        {"llama", "lm_head.weight", "output.weight: shape", 32, 300},
+        {"llama", "model.layers.0.self_attn.o_proj.weight", "attn_output.weight: shape", 16, 64},
+        {"phi3", "model.layers.0.self_attn.qkv_proj.weight", "attn_qkv.weight is missing", 0, 0},
+        {"qwen2", "model.layers.0.self_attn.k_proj.bias", "attn_k.bias is missing", 0, 0},
+        {"qwen3", "model.layers.1.self_attn.q_norm.weight", "attn_q_norm.weight is missing", 0, 0},
+        {"mixtral", "model.layers.0.block_sparse_moe.experts.2.w1.weight", "expert 2 of 4", 0, 0},
+        {"mixtral", "model.layers.0.block_sparse_moe.gate.weight", "ffn_gate_inp", 0, 0},
+        {"qwen2moe", "model.layers.1.mlp.shared_expert_gate.weight", "shexp.weight is missing", 0,
+         0},
+        {"gemma3", "model.layers.6.post_feedforward_layernorm.weight", "post_ffw_norm", 0, 0},
+    };
+    for (size_t i = 0; i < LAR_LEN(cases); i++) {
+        copy_folder(cases[i].model);
+        change_tensor(cases[i].tensor,
+                      cases[i].rows ? json_pack("[i,i]", cases[i].rows, cases[i].columns) : NULL);
+        refuse(cases[i].tensor, LAR_EFORMAT, cases[i].words);
+    }
+}
+
+/* Sizes of config.json that the weights contradict, and types that they cannot have. */
+static void test_other_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value, *words;
+    } cases[] = {
+        {"vocab_size", "299", "vocab_size is 299"},
+        {"vocab_size", "301", "vocab_size is 301"},
+        {"vocab_size", "16777216", "vocab_size is 16777216"},
+        {"num_hidden_layers", "3", "blk.2."},
+        {"hidden_size", "64", "shape"},
+        {"intermediate_size", "47", "shape"},
+        {"intermediate_size", "\"48\"", "intermediate_size"},
+        {"num_key_value_heads", "4", "shape"},
+        {"num_key_value_heads", "[2]", "num_key_value_heads"},
+        {"max_position_embeddings", "true", "max_position_embeddings"},
+        {"max_position_embeddings", "0", "context_length"},
+        {"rms_norm_eps", "\"1e-5\"", "rms_norm_eps"},
+        {"rms_norm_eps", "1e300", "rms_norm_eps"},
+        {"rms_norm_eps", "-1", "epsilon"},
+        {"rope_theta", "0", "rope_theta"},
+        {"rope_theta", "{}", "rope_theta"},
+        {"rope_parameters", "3", "rope_parameters"},
+        {"rope_parameters", "{\"rope_type\": 4}", "rope_type"},
+        {"head_dim", "7", "of 7"},
+        {"tie_word_embeddings", "\"yes\"", "tie_word_embeddings"},
+        {"model_type", "[\"llama\"]", "model_type"},
+        {"hidden_act", "\"relu\"", "hidden_act"},
+    };
+    for (size_t i = 0; i < LAR_LEN(cases); i++) {
+        copy_folder("llama");
+        set_config("rope_parameters", NULL);
+        set_config(cases[i].key, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
+        lar_err e = {0};
+        remove(out_path);
+        const lar_status s = convert(out_dir, NULL, &e);
+        if (s == LAR_OK || !strstr(e.msg, cases[i].words) || access(out_path, F_OK) == 0)
+            fail_msg("%s = %s: status %d, '%s' does not say '%s'", cases[i].key, cases[i].value, s,
+                     e.msg, cases[i].words);
+    }
+}
+
+/* A tokenizer that has more tokens than there are embeddings. */
+static void test_large_tokenizer(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    copy_folder("llama");
+    char *text = read_file("build/test_convert/tokenizer.json", &n);
+    json_t *tok = json_loadb(text, n, 0, NULL);
+    free(text);
+    json_array_append_new(json_object_get(tok, "added_tokens"),
+                          json_pack("{s:i,s:s,s:b}", "id", 300, "content", "<more>", "special", 1));
+    text = json_dumps(tok, 0);
+    write_text("tokenizer.json", text, strlen(text));
+    refuse("a token without an embedding", LAR_EFORMAT, "301 tokens");
+    free(text);
+    json_decref(tok);
+}
+
 static void test_shards(void **state)
 {
     (void)state;
@@ -327,10 +504,14 @@ static void test_lying_headers(void **state)
         "{" T("F32", "[2]",
               "[0,8]") ",\"u\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
         "{" T("F32", "[2]", "[0,8]"),
+        "{" T("F32", "[14]", "[8,64]") "}",
+        "{" T("F32", "[14]", "[0,56]") "}",
+        "{" T("F32", "[4]",
+              "[0,16]") ",\"u\":{\"dtype\":\"F32\",\"shape\":[10],\"data_offsets\":[24,64]}}",
     };
     lar_err e;
     assert_int_equal(
-        open_header("{\"__metadata__\":{\"format\":\"pt\"}," T("BF16", "[2,3]", "[0,12]") "}", 64,
+        open_header("{\"__metadata__\":{\"format\":\"pt\"}," T("BF16", "[2,3]", "[0,12]") "}", 12,
                     &e),
         LAR_OK);
     for (size_t i = 0; i < LAR_LEN(bad); i++) {
@@ -416,14 +597,12 @@ static void test_output_is_input(void **state)
 {
     (void)state;
     static const char *const files[] = {"model.safetensors", "config.json", "./tokenizer.json"};
-    lar_convert_result r;
-    const lar_convert_options o = {0};
     lar_err e;
     char path[256];
     copy_folder("olmo2");
     for (size_t i = 0; i < LAR_LEN(files); i++) {
         snprintf(path, sizeof path, "%s/%s", out_dir, files[i]);
-        assert_int_equal(lar_convert_hf(out_dir, path, &o, &r, &e), LAR_EARG);
+        assert_int_equal(convert_to(out_dir, path, NULL, &e), LAR_EARG);
     }
     assert_int_equal(convert(out_dir, NULL, &e), LAR_OK); /* all is as it was */
 }
@@ -435,13 +614,21 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 9, MOST = 64 };
+    enum { FIXED = 13, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
-        cmocka_unit_test(test_types),         cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_nan),           cmocka_unit_test(test_shards),
-        cmocka_unit_test(test_lying_headers), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_spm_truncated), cmocka_unit_test(test_output_is_input),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_lying_headers),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_spm_truncated),
+        cmocka_unit_test(test_output_is_input),
         cmocka_unit_test(test_name),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_other_sizes),
+        cmocka_unit_test(test_large_tokenizer),
     };
     size_t n = FIXED;
     DIR *d = opendir(dir);

@@ -5,12 +5,14 @@
  */
 #ifndef LAR_CONVERT_H
 #define LAR_CONVERT_H
-#include "tensor/dtype.h"
+#include "format/gguf.h"
 
 typedef struct lar_convert_options {
     const lar_dtype *type; /* of matrices; NULL: as the folder has each */
     /* Non-zero cancels (LAR_ECANCELLED). done: 0 to 1. May be NULL. */
     int (*progress)(double done, const char *what, void *user);
+    /* Is this a model? `g` has the output's keys and tensors, but no data yet. May be NULL. */
+    lar_status (*check)(const lar_gguf *g, void *user, lar_err *e);
     void *user;
 } lar_convert_options;
 

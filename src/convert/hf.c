@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "convert/convert.h"
 #include "quant/kernels.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,6 +144,8 @@ static lar_status put_key(lar_hf *h, const lar_hf_key *k, lar_err *e)
     }
     LAR_TRY(lar_hf_number(h->text, k->hf, &x, e));
     if (k->kind == 'f') {
+        if (!(fabs(x) <= (double)FLT_MAX))
+            return lar_fail(e, LAR_EFORMAT, "config.json: %s is %g, too large", k->hf, x);
         lar_hf_put_f32(h, k->gguf, (float)x);
         return LAR_OK;
     }
@@ -201,6 +204,17 @@ static lar_status whole(const lar_hf *h, const char *name, double min, double ma
     return LAR_OK;
 }
 
+/* GGUF has no key for the activation: it goes with the architecture. */
+static lar_status check_act(const lar_hf *h, lar_err *e)
+{
+    const json_t *act = lar_hf_get(h->text, "hidden_activation|hidden_act");
+    if (!act || !h->def->act ||
+        (json_is_string(act) && in_list(h->def->act, json_string_value(act))))
+        return LAR_OK;
+    return lar_fail(e, LAR_EUNSUPPORTED, "config.json: hidden_act %.60s, want %s",
+                    json_is_string(act) ? json_string_value(act) : "is no text", h->def->act);
+}
+
 static lar_status read_config(lar_hf *h, lar_err *e)
 {
     const lar_status s = lar__load_json(h->folder, "config.json", &h->config, e);
@@ -212,6 +226,7 @@ static lar_status read_config(lar_hf *h, lar_err *e)
     if (json_is_object(json_object_get(h->config, "text_config")))
         h->text = json_object_get(h->config, "text_config");
     LAR_TRY(find_def(h, e));
+    LAR_TRY(check_act(h, e));
     LAR_TRY(whole(h, "num_hidden_layers", 1, 1024, &h->n_layer, e));
     LAR_TRY(whole(h, "hidden_size", 1, 1 << 20, &h->n_embd, e));
     LAR_TRY(whole(h, "num_attention_heads", 1, 4096, &h->n_head, e));
@@ -352,12 +367,15 @@ static lar_status add_source(out_tensor *t, const lar_st_tensor *src, long exper
     return LAR_OK;
 }
 
-static bool is_tied(const lar_hf *h)
+static lar_status read_tied(lar_hf *h, lar_err *e)
 {
     const json_t *tie = lar_hf_get(h->text, "tie_word_embeddings");
     if (!tie)
         tie = lar_hf_get(h->config, "tie_word_embeddings");
-    return json_is_true(tie);
+    if (tie && !json_is_boolean(tie))
+        return lar_fail(e, LAR_EFORMAT, "config.json: tie_word_embeddings, want true or false");
+    h->tied = json_is_true(tie);
+    return LAR_OK;
 }
 
 static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
@@ -370,7 +388,7 @@ static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
         return lar_fail(e, LAR_EUNSUPPORTED,
                         "%s: %.100s: no %s model that LAR knows has such a tensor", s->file,
                         s->name, h->def->arch);
-    if (rule->how == LAR_HF_SKIP || (is_tied(h) && strcmp(s->name, "lm_head.weight") == 0))
+    if (rule->how == LAR_HF_SKIP || (h->tied && strcmp(s->name, "lm_head.weight") == 0))
         return LAR_OK;
     if (layer >= h->n_layer)
         return lar_fail(e, LAR_EFORMAT, "%.100s: layer %ld of %lld", s->name, layer,
@@ -443,6 +461,7 @@ static int compare(const out_tensor *a, const out_tensor *b)
 
 static lar_status plan(lar_hf *h, const lar_convert_options *o, lar_err *e)
 {
+    LAR_TRY(read_tied(h, e));
     for (size_t i = 0; i < lar_safetensors_count(h->st); i++)
         LAR_TRY(plan_tensor(h, lar_safetensors_at(h->st, i), e));
     for (size_t i = 0; i < h->n_out; i++)
@@ -475,12 +494,17 @@ static int64_t source_row(const lar_hf *h, const out_tensor *t, int64_t rows, in
     return r - in + in % 2 * (dim / 2) + in / 2;
 }
 
-static lar_status check_finite(const float *x, int64_t n, const char *name, int64_t row, lar_err *e)
+/* A row of s, as it will be written as t's type. */
+static lar_status check_row(const out_tensor *t, const lar_st_tensor *s, const float *x, int64_t r,
+                            lar_err *e)
 {
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return lar_fail(e, LAR_ENUMERIC, "%s: row %lld, column %lld is %g", name,
-                            (long long)row, (long long)i, (double)x[i]);
+    const float most = lar__largest(t->type);
+    for (int64_t i = 0; i < t->dim[0]; i++)
+        if (!(fabsf(x[i]) <= most))
+            return lar_fail(e, LAR_ENUMERIC, "%s: %s: row %lld, column %lld is %g%s%s", s->file,
+                            s->name, (long long)r, (long long)i, (double)x[i],
+                            isfinite(x[i]) ? ", too large for type " : "",
+                            isfinite(x[i]) ? t->type->name : "");
     return LAR_OK;
 }
 
@@ -502,12 +526,12 @@ static lar_status write_rows(const lar_hf *h, const out_tensor *t, const lar_st_
                 to_f32(s, source_row(h, t, k, i), 1, x + i);
         else
             to_f32(s, source_row(h, t, rows, r) * k, k, x);
-        LAR_TRY(check_finite(x, k, s->name, r, e));
         for (int64_t i = 0; i < k; i++)
             if (t->how == LAR_HF_ADD1)
                 x[i] += 1.0f;
             else if (t->how == LAR_HF_NEG_EXP)
                 x[i] = (float)-lar_exp((double)x[i]);
+        LAR_TRY(check_row(t, s, x, r, e));
         f->from_f32(x, y, k);
         LAR_TRY(lar_gguf_writer_data(h->w, y, lar_row_bytes(t->type, k), e));
     }
@@ -581,6 +605,35 @@ static lar_status check_paths(const lar_hf *h, const char *out, lar_err *e)
     return LAR_OK;
 }
 
+/* The vocabulary's size is config.json's word for it, and bounds what the tokenizer may take. */
+static lar_status check_embeddings(lar_hf *h, lar_err *e)
+{
+    const out_tensor *t = find_out(h, "token_embd.weight");
+    if (!t)
+        return lar_fail(e, LAR_EFORMAT, "%s: no embeddings (%s) among the weights", h->folder,
+                        common[0].hf);
+    if (t->n_dims != 2 || t->dim[1] != h->n_vocab)
+        return lar_fail(e, LAR_EFORMAT, "%s: shape [%lld, %lld], config.json's vocab_size is %lld",
+                        t->src[0]->name, (long long)t->dim[1], (long long)t->dim[0],
+                        (long long)h->n_vocab);
+    return LAR_OK;
+}
+
+/* Before anything is written: does what was planned make a model? */
+static lar_status check_plan(lar_hf *h, const lar_convert_options *o, lar_err *e)
+{
+    lar_buf header = {0};
+    lar_gguf *g = NULL;
+    lar_status s = o->check ? lar_gguf_writer_header(h->w, &header, e) : LAR_OK;
+    if (o->check && s == LAR_OK)
+        s = lar_gguf_open_header(header.p, header.n, &g, e);
+    if (o->check && s == LAR_OK)
+        s = o->check(g, o->user, e);
+    lar_gguf_close(g);
+    lar_buf_free(&header);
+    return s;
+}
+
 static lar_status run(lar_hf *h, const char *out, const lar_convert_options *o, lar_err *e)
 {
     LAR_TRY(check_type(o->type, e));
@@ -591,8 +644,10 @@ static lar_status run(lar_hf *h, const char *out, const lar_convert_options *o, 
     LAR_TRY(put_config(h, e));
     if (h->def->extra)
         LAR_TRY(h->def->extra(h, e));
-    LAR_TRY(lar__hf_tokenizer(h, e));
     LAR_TRY(plan(h, o, e));
+    LAR_TRY(check_embeddings(h, e));
+    LAR_TRY(lar__hf_tokenizer(h, e));
+    LAR_TRY(check_plan(h, o, e));
     LAR_TRY(lar_gguf_writer_begin(h->w, e));
     return write_data(h, o, e);
 }

@@ -35,6 +35,7 @@ typedef struct lar_hf lar_hf;
 typedef struct lar_hf_def {
     const char *model_types; /* config.json's model_type, '|'-separated */
     const char *arch;        /* general.architecture */
+    const char *act;         /* hidden_act must be one of these, '|'-separated; NULL: any */
     const lar_hf_key *keys;  /* beside the common ones */
     size_t n_keys;
     const lar_hf_tensor *tensors; /* looked up before the common ones */
@@ -56,6 +57,7 @@ struct lar_hf {
     lar_safetensors *st;
     lar_gguf_writer *w;
     int64_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_vocab;
+    bool tied; /* the embeddings are the head */
     struct lar__hf_out *out;
     size_t n_out, cap_out;
 };

@@ -39,6 +39,7 @@ static const lar_hf_tensor llama_tensors[] = {
 };
 const lar_hf_def lar_hf_def_llama = {.model_types = "llama|mistral|mixtral",
                                      .arch = "llama",
+                                     .act = "silu",
                                      .pairs = true,
                                      LAR_HF_KEYS(llama_keys),
                                      LAR_HF_TENSORS(llama_tensors)};
@@ -59,8 +60,11 @@ static lar_status smollm3_extra(lar_hf *h, lar_err *e)
                       : lar_fail(e, LAR_EUNSUPPORTED,
                                  "config.json: no_rope_layer_interval %g, want 4", every);
 }
-const lar_hf_def lar_hf_def_smollm3 = {
-    .model_types = "smollm3", .arch = "smollm3", .pairs = true, .extra = smollm3_extra};
+const lar_hf_def lar_hf_def_smollm3 = {.model_types = "smollm3",
+                                       .arch = "smollm3",
+                                       .act = "silu",
+                                       .pairs = true,
+                                       .extra = smollm3_extra};
 
 /* ---- qwen -------------------------------------------------------------------------------------
  */
@@ -84,10 +88,12 @@ static const lar_hf_tensor qwen_moe_tensors[] = {
 };
 const lar_hf_def lar_hf_def_qwen2_moe = {.model_types = "qwen2_moe",
                                          .arch = "qwen2moe",
+                                         .act = "silu",
                                          LAR_HF_KEYS(qwen_moe_keys),
                                          LAR_HF_TENSORS(qwen_moe_tensors)};
 const lar_hf_def lar_hf_def_qwen3_moe = {.model_types = "qwen3_moe",
                                          .arch = "qwen3moe",
+                                         .act = "silu",
                                          LAR_HF_KEYS(qwen_moe_keys),
                                          LAR_HF_TENSORS(qwen_moe_tensors)};
 
@@ -101,8 +107,11 @@ static const lar_hf_tensor phi3_tensors[] = {
     {L "self_attn.qkv_proj.weight", "blk.%.attn_qkv.weight", LAR_HF_COPY},
     {L "mlp.gate_up_proj.weight", "blk.%.ffn_up.weight", LAR_HF_COPY},
 };
-const lar_hf_def lar_hf_def_phi3 = {
-    .model_types = "phi3", .arch = "phi3", LAR_HF_KEYS(phi3_keys), LAR_HF_TENSORS(phi3_tensors)};
+const lar_hf_def lar_hf_def_phi3 = {.model_types = "phi3",
+                                    .arch = "phi3",
+                                    .act = "silu",
+                                    LAR_HF_KEYS(phi3_keys),
+                                    LAR_HF_TENSORS(phi3_tensors)};
 
 /* ---- gemma ------------------------------------------------------------------------------------
  */
@@ -121,11 +130,13 @@ static const lar_hf_tensor gemma_tensors[] = {
 };
 const lar_hf_def lar_hf_def_gemma2 = {.model_types = "gemma2",
                                       .arch = "gemma2",
+                                      .act = "gelu_pytorch_tanh",
                                       .norm_add1 = true,
                                       LAR_HF_KEYS(gemma_keys),
                                       LAR_HF_TENSORS(gemma_tensors)};
 const lar_hf_def lar_hf_def_gemma3 = {.model_types = "gemma3_text",
                                       .arch = "gemma3",
+                                      .act = "gelu_pytorch_tanh",
                                       .norm_add1 = true,
                                       LAR_HF_KEYS(gemma_keys),
                                       LAR_HF_TENSORS(gemma_tensors)};
@@ -138,7 +149,7 @@ static const lar_hf_tensor olmo2_tensors[] = {
     {L "post_feedforward_layernorm.weight", "blk.%.post_ffw_norm.weight", LAR_HF_COPY},
 };
 const lar_hf_def lar_hf_def_olmo2 = {
-    .model_types = "olmo2", .arch = "olmo2", LAR_HF_TENSORS(olmo2_tensors)};
+    .model_types = "olmo2", .arch = "olmo2", .act = "silu", LAR_HF_TENSORS(olmo2_tensors)};
 
 static const lar_hf_key granite_keys[] = {
     {"embedding_multiplier", "embedding_scale", 'f', false},
@@ -146,5 +157,8 @@ static const lar_hf_key granite_keys[] = {
     {"attention_multiplier", "attention.scale", 'f', false},
     {"logits_scaling", "logit_scale", 'f', false},
 };
-const lar_hf_def lar_hf_def_granite = {
-    .model_types = "granite", .arch = "granite", .pairs = true, LAR_HF_KEYS(granite_keys)};
+const lar_hf_def lar_hf_def_granite = {.model_types = "granite",
+                                       .arch = "granite",
+                                       .act = "silu",
+                                       .pairs = true,
+                                       LAR_HF_KEYS(granite_keys)};

@@ -64,8 +64,13 @@ static lar_status put_list(lar_hf *h, const json_t *rope, const char *name, cons
     if (json_array_size(list) != (size_t)n_rot / 2)
         return lar_fail(e, LAR_EFORMAT, "config.json: %s has %zu factors, want %d", name,
                         json_array_size(list), n_rot / 2);
-    for (int i = 0; i < n_rot / 2; i++)
-        f[i] = (float)json_number_value(json_array_get(list, (size_t)i));
+    for (int i = 0; i < n_rot / 2; i++) {
+        const double x = json_number_value(json_array_get(list, (size_t)i));
+        if (!(x > 0 && x < 1e6))
+            return lar_fail(e, LAR_EFORMAT, "config.json: %s: factor %d, want a number above 0",
+                            name, i);
+        f[i] = (float)x;
+    }
     return lar_hf_put_floats(h, tensor, f, (size_t)n_rot / 2, e);
 }
 
@@ -119,6 +124,8 @@ static lar_status scaling(lar_hf *h, const json_t *rope, const char *type, doubl
 lar_status lar__hf_rope(lar_hf *h, lar_err *e)
 {
     const json_t *rope = lar_hf_get(h->text, "rope_parameters|rope_scaling");
+    if (rope && !json_is_object(rope))
+        return lar_fail(e, LAR_EFORMAT, "config.json: rope_parameters, want an object");
     double base = 10000, partial = 1, n = (double)h->head_dim;
     if (json_is_object(json_object_get(rope, "full_attention")))
         rope = json_object_get(rope, "full_attention");
@@ -136,7 +143,7 @@ lar_status lar__hf_rope(lar_hf *h, lar_err *e)
     lar_hf_put_f32(h, "rope.freq_base", (float)base);
     lar_hf_put_u32(h, "rope.dimension_count", (uint32_t)n_rot);
     const json_t *type = lar_hf_get(rope, "rope_type|type");
-    return json_is_object(rope) && json_is_string(type)
-               ? scaling(h, rope, json_string_value(type), base, n_rot, e)
-               : LAR_OK;
+    if (type && !json_is_string(type))
+        return lar_fail(e, LAR_EFORMAT, "config.json: rope_type, want a text");
+    return type ? scaling(h, rope, json_string_value(type), base, n_rot, e) : LAR_OK;
 }

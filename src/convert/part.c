@@ -1,6 +1,7 @@
-/* part.c - files of a folder. Depends on base/os.h and jansson. */
+/* part.c - files of a folder, and what types can hold. Depends on base/os.h and jansson. */
 #include "convert/part.h"
 #include "base/os.h"
+#include <float.h>
 #include <string.h>
 
 enum { TEXT_MAX = 512 << 20 };
@@ -58,4 +59,9 @@ lar_status lar__load_text(const char *folder, const char *name, lar_buf *out, la
     lar_buf_add(out, m.data, m.size);
     lar_map_close(&m);
     return out->oom ? lar_fail(e, LAR_ENOMEM, "%s: out of memory", name) : LAR_OK;
+}
+
+float lar__largest(const lar_dtype *t)
+{
+    return t == LAR_DTYPE(f32) ? FLT_MAX : t == LAR_DTYPE(bf16) ? 3.38e38f : 65504.0f;
 }

@@ -5,6 +5,7 @@
 #include "convert/quantize.h"
 #include "base/os.h"
 #include "convert/importance.h"
+#include "convert/part.h"
 #include "format/gguf_write.h"
 #include <float.h>
 #include <stdatomic.h>
@@ -256,9 +257,6 @@ typedef struct job {
     lar_err why;
 } job;
 
-/* F16 scales cannot take what is larger. */
-static const float largest_half = 65504.0f;
-
 static bool is_good(const float *x, int64_t n, float most)
 {
     float far = 0;
@@ -280,9 +278,7 @@ static void mark_bad(job *j, int64_t row)
 
 static float most_of(const plan *p)
 {
-    if (p->type == p->t->type || p->type == LAR_DTYPE(f32))
-        return FLT_MAX;
-    return p->type == LAR_DTYPE(bf16) ? 3.38e38f : largest_half;
+    return p->type == p->t->type ? FLT_MAX : lar__largest(p->type);
 }
 
 static void convert_rows(job *j, int64_t row, int64_t rows, float *x, uint8_t *y)

@@ -98,37 +98,7 @@ static lar_status add_tensor(lar_safetensors *s, const char *file, const char *n
     return read_tensor(t, j, data, n, e);
 }
 
-static lar_status read_file(lar_safetensors *s, const char *file, const uint8_t *p, size_t n,
-                            lar_err *e)
-{
-    const char *name;
-    json_t *j, *v;
-    json_error_t why;
-    if (n < 8)
-        return lar_fail(e, LAR_EFORMAT, "%s: %zu bytes, too short for safetensors", file, n);
-    const uint64_t len = lar_u64(p);
-    if (len > n - 8 || len > HEADER_MAX)
-        return lar_fail(e, LAR_EFORMAT,
-                        "%s: a header of %llu bytes, want at most %d and what the file holds", file,
-                        (unsigned long long)len, HEADER_MAX);
-    j = json_loadb((const char *)p + 8, (size_t)len, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(j)) {
-        json_decref(j);
-        return lar_fail(e, LAR_EFORMAT, "%s: header: %.120s", file, j ? "no object" : why.text);
-    }
-    const uint8_t *data = p + 8 + len;
-    lar_status st = LAR_OK;
-    json_object_foreach(j, name, v)
-    {
-        if (st == LAR_OK && strcmp(name, "__metadata__") != 0)
-            st = json_is_object(v) ? add_tensor(s, file, name, v, data, n - 8 - (size_t)len, e)
-                                   : lar_fail(e, LAR_EFORMAT, "%s: %.100s: no object", file, name);
-    }
-    json_decref(j);
-    return st;
-}
-
-/* ---- order and overlaps ---------------------------------------------------------------------- */
+/* ---- order, overlaps, holes ------------------------------------------------------------------ */
 
 static int by_name(const lar_st_tensor *a, const lar_st_tensor *b)
 {
@@ -164,14 +134,61 @@ static void sort(lar_st_tensor *t, size_t n,
     }
 }
 
+/* The format has neither overlaps nor holes: what is left over belongs to a tensor that is gone, or
+ * to another file. */
+static lar_status check_places(lar_st_tensor *t, size_t n, const char *file, const uint8_t *data,
+                               size_t size, lar_err *e)
+{
+    const uint8_t *at = data;
+    sort(t, n, by_place);
+    for (size_t i = 0; i < n; i++) {
+        if (t[i].data < at)
+            return lar_fail(e, LAR_EFORMAT, "%s: the data of %.80s and %.80s overlaps", file,
+                            t[i - 1].name, t[i].name);
+        if (t[i].data > at)
+            return lar_fail(e, LAR_EFORMAT, "%s: %zu bytes before %.80s are no tensor's", file,
+                            (size_t)(t[i].data - at), t[i].name);
+        at += t[i].bytes;
+    }
+    return at == data + size ? LAR_OK
+                             : lar_fail(e, LAR_EFORMAT, "%s: %zu bytes at its end are no tensor's",
+                                        file, (size_t)(data + size - at));
+}
+
+static lar_status read_file(lar_safetensors *s, const char *file, const uint8_t *p, size_t n,
+                            lar_err *e)
+{
+    const char *name;
+    json_t *j, *v;
+    json_error_t why;
+    if (n < 8)
+        return lar_fail(e, LAR_EFORMAT, "%s: %zu bytes, too short for safetensors", file, n);
+    const uint64_t len = lar_u64(p);
+    if (len > n - 8 || len > HEADER_MAX)
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s: a header of %llu bytes, want at most %d and what the file holds", file,
+                        (unsigned long long)len, HEADER_MAX);
+    j = json_loadb((const char *)p + 8, (size_t)len, JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(j)) {
+        json_decref(j);
+        return lar_fail(e, LAR_EFORMAT, "%s: header: %.120s", file, j ? "no object" : why.text);
+    }
+    const uint8_t *data = p + 8 + len;
+    const size_t first = s->n, n_data = n - 8 - (size_t)len;
+    lar_status st = LAR_OK;
+    json_object_foreach(j, name, v)
+    {
+        if (st == LAR_OK && strcmp(name, "__metadata__") != 0)
+            st = json_is_object(v) ? add_tensor(s, file, name, v, data, n_data, e)
+                                   : lar_fail(e, LAR_EFORMAT, "%s: %.100s: no object", file, name);
+    }
+    json_decref(j);
+    return st == LAR_OK ? check_places(s->t + first, s->n - first, file, data, n_data, e) : st;
+}
+
+/* All files are read: one list by name. */
 static lar_status finish(lar_safetensors *s, lar_err *e)
 {
-    sort(s->t, s->n, by_place);
-    for (size_t i = 1; i < s->n; i++)
-        if (s->t[i - 1].bytes && s->t[i].bytes && s->t[i - 1].file == s->t[i].file &&
-            s->t[i - 1].data + s->t[i - 1].bytes > s->t[i].data)
-            return lar_fail(e, LAR_EFORMAT, "%s: the data of %.80s and %.80s overlaps",
-                            s->t[i].file, s->t[i - 1].name, s->t[i].name);
     sort(s->t, s->n, by_name);
     for (size_t i = 1; i < s->n; i++)
         if (strcmp(s->t[i - 1].name, s->t[i].name) == 0)

@@ -63,6 +63,9 @@ typedef struct lar_gguf lar_gguf;
 lar_status lar_gguf_open(const char *path, lar_gguf **out, lar_err *e);
 /* The same on bytes in memory (tests, fuzzing), which must outlive the result. No splits. */
 lar_status lar_gguf_open_bytes(const void *data, size_t n, lar_gguf **out, lar_err *e);
+/* Likewise, of a file whose data is not there yet: what is written can be checked beforehand. All
+ * tensors' data is NULL, and where it would lie is not looked at. */
+lar_status lar_gguf_open_header(const void *data, size_t n, lar_gguf **out, lar_err *e);
 void lar_gguf_close(lar_gguf *g);
 
 int lar_gguf_version(const lar_gguf *g);

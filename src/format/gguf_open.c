@@ -132,7 +132,7 @@ lar_status lar_gguf_open(const char *path, lar_gguf **out, lar_err *e)
     return st;
 }
 
-lar_status lar_gguf_open_bytes(const void *data, size_t n, lar_gguf **out, lar_err *e)
+static lar_status open_bytes(const void *data, size_t n, bool placed, lar_gguf **out, lar_err *e)
 {
     lar_err own;
     uint64_t split = 0;
@@ -153,13 +153,23 @@ lar_status lar_gguf_open_bytes(const void *data, size_t n, lar_gguf **out, lar_e
     }
     if (st == LAR_OK)
         st = join(g, e);
-    if (st == LAR_OK)
+    if (st == LAR_OK && placed)
         st = lar__gguf_place(&g->part[0], g->tensors, g->n_tensors, e);
     if (st == LAR_OK)
         *out = g;
     else
         lar_gguf_close(g);
     return st;
+}
+
+lar_status lar_gguf_open_bytes(const void *data, size_t n, lar_gguf **out, lar_err *e)
+{
+    return open_bytes(data, n, true, out, e);
+}
+
+lar_status lar_gguf_open_header(const void *data, size_t n, lar_gguf **out, lar_err *e)
+{
+    return open_bytes(data, n, false, out, e);
 }
 
 void lar_gguf_close(lar_gguf *g)

@@ -318,52 +318,66 @@ static lar_status check_names(lar_gguf_writer *w, lar_err *e)
     return s == LAR_OK ? s : lar_fail(e, s, "tensor names: out of memory");
 }
 
-lar_status lar_gguf_writer_begin(lar_gguf_writer *w, lar_err *e)
+/* Offsets of all tensors, and where the data ends. */
+static lar_status place(lar_gguf_writer *w, uint64_t *end, lar_err *e)
 {
-    lar_buf b = {0};
-    uint64_t n_keys = 0, offset = 0;
+    *end = 0;
+    for (size_t i = 0; i < w->n_infos; i++) {
+        info *t = &w->infos[i];
+        t->offset = *end;
+        if (!lar_u64_add(*end, t->bytes, end) ||
+            !lar_u64_add(*end, (w->alignment - *end % w->alignment) % w->alignment, end))
+            return lar_fail(e, LAR_EARG, "the tensors are too large for a file");
+    }
+    return LAR_OK;
+}
+
+lar_status lar_gguf_writer_header(lar_gguf_writer *w, lar_buf *b, lar_err *e)
+{
+    uint64_t n_keys = 0, data;
     if (w->bad != LAR_OK) {
         if (e)
             *e = w->why;
         return w->bad;
     }
     LAR_TRY(check_names(w, e));
+    LAR_TRY(place(w, &data, e));
     for (size_t i = 0; i < w->n_keys; i++)
         n_keys += !w->keys[i].removed;
-    lar_buf_puts(&b, "GGUF");
-    add_le(&b, 3, 4);
-    add_le(&b, w->n_infos, 8);
-    add_le(&b, n_keys, 8);
+    lar_buf_puts(b, "GGUF");
+    add_le(b, 3, 4);
+    add_le(b, w->n_infos, 8);
+    add_le(b, n_keys, 8);
     for (size_t i = 0; i < w->n_keys; i++) {
         const key *k = &w->keys[i];
-        b.oom = b.oom || k->name.oom || k->value.oom;
-        if (!k->removed && !b.oom) {
-            add_str(&b, (lar_str){k->name.p, k->name.n});
-            lar_buf_add(&b, k->value.p, k->value.n);
+        b->oom = b->oom || k->name.oom || k->value.oom;
+        if (!k->removed && !b->oom) {
+            add_str(b, (lar_str){k->name.p, k->name.n});
+            lar_buf_add(b, k->value.p, k->value.n);
         }
     }
     for (size_t i = 0; i < w->n_infos; i++) {
-        info *t = &w->infos[i];
-        t->offset = offset;
-        if (!lar_u64_add(offset, t->bytes, &offset) ||
-            !lar_u64_add(offset, (w->alignment - offset % w->alignment) % w->alignment, &offset)) {
-            lar_buf_free(&b);
-            return lar_fail(e, LAR_EARG, "the tensors are too large for a file");
-        }
-        add_str(&b, t->name);
-        add_le(&b, (uint64_t)t->n_dims, 4);
+        const info *t = &w->infos[i];
+        add_str(b, t->name);
+        add_le(b, (uint64_t)t->n_dims, 4);
         for (int d = 0; d < t->n_dims; d++)
-            add_le(&b, (uint64_t)t->dim[d], 8);
-        add_le(&b, t->type->id, 4);
-        add_le(&b, t->offset, 8);
+            add_le(b, (uint64_t)t->dim[d], 8);
+        add_le(b, t->type->id, 4);
+        add_le(b, t->offset, 8);
     }
-    const uint64_t header = b.n;
-    lar_status s = b.oom ? lar_fail(e, LAR_ENOMEM, "GGUF header: out of memory")
-                         : lar_file_write(w->file, b.p, b.n, e);
-    lar_buf_free(&b);
+    w->total = b->n + (w->alignment - b->n % w->alignment) % w->alignment + data;
+    return b->oom ? lar_fail(e, LAR_ENOMEM, "GGUF header: out of memory") : LAR_OK;
+}
+
+lar_status lar_gguf_writer_begin(lar_gguf_writer *w, lar_err *e)
+{
+    lar_buf b = {0};
+    lar_status s = lar_gguf_writer_header(w, &b, e);
     if (s == LAR_OK)
-        s = padding(w, header, e);
-    w->total = header + (w->alignment - header % w->alignment) % w->alignment + offset;
+        s = lar_file_write(w->file, b.p, b.n, e);
+    if (s == LAR_OK)
+        s = padding(w, b.n, e);
+    lar_buf_free(&b);
     return s;
 }
 

@@ -193,7 +193,7 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
 
 static lar_status check_factors(const lar_net *n, const lar_tensor *t, lar_err *e)
 {
-    for (uint32_t i = 0; t && i < n->hp.n_rot / 2; i++) {
+    for (uint32_t i = 0; t && t->data && i < n->hp.n_rot / 2; i++) {
         const float x = ((const float *)t->data)[i];
         if (!(x > 0 && x < 1e6f))
             return lar_fail(e, LAR_EFORMAT, "%s[%u] is %g, want a factor above 0", t->name, i,

@@ -50,7 +50,8 @@ struct lar_net {
 extern const lar_model_def *const lar_model_defs[];
 extern const int lar_n_model_defs;
 
-/* Bind weights in place; the file must outlive the net. Every shape, type and range is checked. */
+/* Bind weights in place; the file must outlive the net. Every shape, type and range is checked. A
+ * header without data (lar_gguf_open_header) is checked likewise; its net cannot be run. */
 lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e);
 void lar_net_free(lar_net *n);
 /* Logits [n_vocab, n_out]. */

@@ -1,5 +1,6 @@
 /* convert.c - the task `convert`: a Hugging Face folder to a GGUF file. */
 #include "convert/convert.h"
+#include "tasks/host.h"
 #include "tasks/json.h"
 #include "tasks/task.h"
 #include <string.h>
@@ -36,10 +37,28 @@ static lar_status start(lar_task *t, lar_err *e)
     return LAR_OK;
 }
 
+/* What is converted opens: the architecture's tables find every tensor in its shape, the vocabulary
+ * makes a tokenizer. */
+static lar_status check(const lar_gguf *g, void *user, lar_err *e)
+{
+    static const lar_log silent = {0};
+    lar_vocab_file vocab;
+    lar_net *net;
+    (void)user;
+    lar_status s = lar_net_open(g, &silent, &net, e);
+    if (s == LAR_OK) {
+        lar_net_free(net);
+        s = lar_vocab_open(g, &vocab, e);
+    }
+    if (s == LAR_OK)
+        lar_vocab_free(&vocab);
+    return s == LAR_OK || s == LAR_ENOMEM ? s : lar_fail_in(e, s, "the folder makes no model");
+}
+
 static lar_status step(lar_task *t, bool *done, lar_err *e)
 {
     const params *p = t->params;
-    lar_convert_options o = {.progress = lar_task_report, .user = t};
+    lar_convert_options o = {.progress = lar_task_report, .check = check, .user = t};
     lar_convert_result r;
     bool bad = false;
     if (p->type && !(o.type = lar_dtype_by_name(p->type)))
