@@ -40,8 +40,8 @@ void lar_gguf_remove(lar_gguf_writer *w, const char *key);
 void lar_gguf_put_tensor(lar_gguf_writer *w, const char *name, const lar_dtype *type, int n_dims,
                          const int64_t *dim);
 
-/* The bytes before the data, as begin will write them, for lar_gguf_open_header; *out must be empty.
- * Errors as of begin. */
+/* The bytes before the data, as begin will write them, for lar_gguf_open_header; *out must be
+ * empty. Errors as of begin. */
 lar_status lar_gguf_writer_header(lar_gguf_writer *w, lar_buf *out, lar_err *e);
 /* The header: LAR_ENOMEM, LAR_EARG for a tensor twice or of an impossible shape, LAR_EIO. */
 lar_status lar_gguf_writer_begin(lar_gguf_writer *w, lar_err *e);
