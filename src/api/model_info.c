@@ -188,9 +188,13 @@ static uint64_t kv_elements(const lar_model *m, lar_str arch)
 {
     const lar_gguf *g = m->gguf;
     uint32_t layers, embd, heads, kv_heads, k, v;
+    uint64_t n = 0;
+    for (int l = 0; m->net && l < lar_net_n_caches(m->net); l++) {
+        const lar_cache c = lar_net_cache(m->net, l);
+        n += (uint64_t)c.n_head * (uint64_t)(c.dim_k + c.dim_v);
+    }
     if (m->net)
-        return (uint64_t)m->net->hp.n_layer * m->net->hp.n_head_kv *
-               ((uint64_t)m->net->hp.head_dim_k + m->net->hp.head_dim_v);
+        return n;
     if (!arch_u32(g, arch, "block_count", &layers) ||
         !arch_u32(g, arch, "attention.head_count", &heads) ||
         !arch_u32(g, arch, "embedding_length", &embd) || heads == 0)
@@ -201,7 +205,6 @@ static uint64_t kv_elements(const lar_model *m, lar_str arch)
         k = embd / heads;
     if (!arch_u32(g, arch, "attention.value_length", &v))
         v = embd / heads;
-    uint64_t n;
     if (!lar_u64_mul(layers, kv_heads, &n) || !lar_u64_mul(n, (uint64_t)k + v, &n) ||
         n > UINT64_MAX >> 40)
         return 0;

@@ -89,7 +89,10 @@ lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_se
         st = lar_spec_new(&s->spec, e);
     if (st == LAR_OK)
         st = add_draft(s, o.draft, eo, e);
-    if (st == LAR_OK && o.prefix_dir && *o.prefix_dir)
+    if (st == LAR_OK && o.prefix_dir && *o.prefix_dir && lar_engine_has_state(s->engine))
+        lar_log_put(&m->rt->log, LAR_LOG_INFO, "no prefix cache: %s layers remember a state",
+                    m->net->def->arch);
+    else if (st == LAR_OK && o.prefix_dir && *o.prefix_dir)
         st = lar_prefix_disk_new(o.prefix_dir, o.prefix_bytes ? o.prefix_bytes : PREFIX_BYTES,
                                  &s->prefix, e);
     if (st != LAR_OK) {

@@ -57,7 +57,7 @@ static const lar_hf_tensor common[] = {
 static const lar_hf_key common_keys[] = {
     {"num_hidden_layers", "block_count", 'u', true},
     {"hidden_size", "embedding_length", 'u', true},
-    {"intermediate_size", "feed_forward_length", 'u', true},
+    {"intermediate_size|block_ff_dim", "feed_forward_length", 'u', true},
     {"num_attention_heads", "attention.head_count", 'u', true},
     {"num_key_value_heads", "attention.head_count_kv", 'u', false},
     {"head_dim", "attention.key_length", 'u', false},
@@ -128,6 +128,29 @@ void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v)
 void lar_hf_put_f32(lar_hf *h, const char *key, float v)
 {
     lar_gguf_put_f32(h->w, arch_key(h, key).s, v);
+}
+
+void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n)
+{
+    lar_gguf_put_array(h->w, arch_key(h, key).s, LAR_GGUF_U32, p, n);
+}
+
+lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e)
+{
+    const json_t *list = json_object_get(h->text, "layer_types");
+    const size_t n = (size_t)h->n_layer;
+    if (json_array_size(list) != n)
+        return lar_fail(e, LAR_EFORMAT, "config.json: layer_types has %zu names, want %zu",
+                        json_array_size(list), n);
+    uint32_t *is = lar_alloc_array(n, sizeof *is);
+    if (!is)
+        return lar_fail(e, LAR_ENOMEM, "layer_types: out of memory");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        is[i] = name && strcmp(name, kind) == 0;
+    }
+    *out = is;
+    return LAR_OK;
 }
 
 static lar_status put_key(lar_hf *h, const lar_hf_key *k, lar_err *e)
@@ -433,8 +456,16 @@ static lar_status settle(const lar_hf *h, const lar_convert_options *o, out_tens
     if (t->dim[0] > ROW_MAX)
         return lar_fail(e, LAR_EFORMAT, "%s: rows of %lld, want up to %d", s->name,
                         (long long)t->dim[0], ROW_MAX);
+    if (t->how == LAR_HF_CONV && (t->n_dims != 3 || t->dim[1] != 1))
+        return lar_fail(e, LAR_EFORMAT, "%s: not the shape of a convolution of each channel",
+                        s->name);
+    if (t->how == LAR_HF_CONV) {
+        t->n_dims = 2;
+        t->dim[1] = t->dim[2];
+        t->dim[2] = 1;
+    }
     t->type = s->type;
-    if (s->n_dims < 2 || t->how == LAR_HF_ADD1 || t->how == LAR_HF_NEG_EXP)
+    if (s->n_dims < 2 || t->how == LAR_HF_ADD1 || t->how == LAR_HF_NEG_EXP || t->how == LAR_HF_CONV)
         t->type = LAR_DTYPE(f32);
     else if (o->type && t->dim[0] % o->type->block == 0)
         t->type = o->type;

@@ -23,6 +23,7 @@ enum {
     LAR_HF_K,    /* likewise, of key heads */
     LAR_HF_ADD1, /* norms that the model adds 1 to */
     LAR_HF_NEG_EXP, /* -e^x: decay rates stored as logarithms */
+    LAR_HF_CONV,    /* [channels, 1, K] of a convolution: without the 1, in F32 */
     LAR_HF_SKIP     /* not needed: computed or repeated elsewhere */
 };
 
@@ -68,6 +69,9 @@ lar_status lar_hf_number(const json_t *config, const char *names, double *out,
                          lar_err *e);                        /* LAR_ENOTFOUND */
 void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v); /* key behind "ARCH." */
 void lar_hf_put_f32(lar_hf *h, const char *key, float v);
+void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n);
+/* Which layers are of a kind, by layer_types: n_layer flags, of which the caller frees. */
+lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e);
 /* An F32 tensor of one dimension that no file has; copied. */
 lar_status lar_hf_put_floats(lar_hf *h, const char *name, const float *p, size_t n, lar_err *e);
 

@@ -3,39 +3,74 @@
 #include "ops/kv_page.h"
 #include <string.h>
 
+static lar_status too_large(const lar_engine *en, lar_err *e)
+{
+    return lar_fail(e, LAR_EARG,
+                    "a context of %d tokens is too large for this machine's address space",
+                    en->opts.ctx);
+}
+
+/* A layer's leaves; their bytes are counted from `*at` on, and placed there once there is memory.
+ */
+static lar_status add_cache(lar_engine *en, lar_graph *g, int l, char *mem, size_t *at, lar_err *e)
+{
+    const lar_cache c = lar_net_cache(en->net, l);
+    const lar_dtype *type = en->opts.kv_type;
+    const int dim[2] = {c.dim_k, c.dim_v};
+    const int64_t states[LAR_MAX_DIM] = {c.state, LAR__STATES, en->opts.max_seqs, 1};
+    for (int i = 0; c.n_head && i < 2; i++) {
+        const int64_t d[LAR_MAX_DIM] = {dim[i], LAR_PAGE, c.n_head, en->n_pages};
+        size_t bytes;
+        if (dim[i] % (int)type->block)
+            return lar_fail(e, LAR_EUNSUPPORTED,
+                            "KV type %s needs heads of a multiple of %u, this model has %d",
+                            type->name, type->block, dim[i]);
+        if (!lar_size_mul(lar_row_bytes(type, dim[i]) * LAR_PAGE,
+                          (size_t)c.n_head * (size_t)en->n_pages, &bytes))
+            return too_large(en, e);
+        if (mem) {
+            lar_tensor *t = lar_leaf(g, type, d, mem + *at);
+            *(i ? &en->v[l] : &en->k[l]) = en->rows[en->n_rows++] = t;
+            en->page_bytes += t ? t->stride[3] : 0;
+        }
+        if (!lar_size_add(*at, bytes, at))
+            return too_large(en, e);
+    }
+    if (!c.state)
+        return LAR_OK;
+    if (mem)
+        en->state[l] = lar_leaf(g, LAR_DTYPE(f32), states, mem + *at);
+    const size_t bytes = (size_t)c.state * sizeof(float);
+    en->state_bytes += mem ? bytes : 0;
+    /* up to a whole line, for what follows */
+    return lar_size_add(*at, (bytes * LAR__STATES * (size_t)en->opts.max_seqs + 63) & ~(size_t)63,
+                        at)
+               ? LAR_OK
+               : too_large(en, e);
+}
+
 static lar_status make_cache(lar_engine *en, lar_err *e)
 {
-    const lar_net *net = en->net;
-    const int n_layer = lar_net_n_caches(net);
-    const lar_dtype *type = en->opts.kv_type;
-    int64_t kd[LAR_MAX_DIM], vd[LAR_MAX_DIM];
-    size_t kb, vb, total;
-    lar_net_kv_dims(net, 0, en->n_pages, kd, vd);
-    if (kd[0] % type->block || vd[0] % type->block)
-        return lar_fail(e, LAR_EUNSUPPORTED,
-                        "KV type %s needs heads of a multiple of %u, this model has %lld",
-                        type->name, type->block, (long long)kd[0]);
-    if (!lar_size_mul(lar_row_bytes(type, kd[0]) * LAR_PAGE, (size_t)kd[2] * (size_t)kd[3], &kb) ||
-        !lar_size_mul(lar_row_bytes(type, vd[0]) * LAR_PAGE, (size_t)vd[2] * (size_t)vd[3], &vb) ||
-        !lar_size_add(kb, vb, &total) || !lar_size_mul(total, (size_t)n_layer, &total))
-        return lar_fail(e, LAR_EARG,
-                        "a context of %d tokens is too large for this machine's address space",
-                        en->opts.ctx);
-    en->kv_bytes = total;
-    if (!lar_size_add(total, 64, &total) || !(en->kv_mem = lar_alloc(total)))
+    const size_t n = (size_t)lar_net_n_caches(en->net);
+    lar_graph *g = lar_graph_new(en->arena);
+    size_t total, at = 0;
+    en->k = lar_arena_array(en->arena, n, sizeof(lar_tensor *));
+    en->v = lar_arena_array(en->arena, n, sizeof(lar_tensor *));
+    en->state = lar_arena_array(en->arena, n, sizeof(lar_tensor *));
+    en->rows = lar_arena_array(en->arena, 2 * n, sizeof(lar_tensor *));
+    if (!g || !en->k || !en->v || !en->state || !en->rows)
+        return lar_fail(e, LAR_ENOMEM, "engine: out of memory");
+    for (size_t l = 0; l < n; l++)
+        LAR_TRY(add_cache(en, g, (int)l, NULL, &at, e));
+    en->kv_bytes = at;
+    if (!lar_size_add(at, 64, &total) || !(en->kv_mem = lar_alloc(total)))
         return lar_fail(e, LAR_ENOMEM,
                         "out of memory: %zu MiB of KV cache for a context of %d tokens",
                         en->kv_bytes >> 20, en->opts.ctx);
-    char *p = (char *)(((uintptr_t)en->kv_mem + 63) & ~(uintptr_t)63);
-    lar_graph *g = lar_graph_new(en->arena);
-    en->k = lar_arena_array(en->arena, (size_t)n_layer, sizeof(lar_tensor *));
-    en->v = lar_arena_array(en->arena, (size_t)n_layer, sizeof(lar_tensor *));
-    if (!g || !en->k || !en->v)
-        return lar_fail(e, LAR_ENOMEM, "engine: out of memory");
-    for (int l = 0; l < n_layer; l++, p += kb + vb) {
-        en->k[l] = lar_leaf(g, type, kd, p);
-        en->v[l] = lar_leaf(g, type, vd, p + kb);
-    }
+    char *mem = (char *)(((uintptr_t)en->kv_mem + 63) & ~(uintptr_t)63);
+    at = 0;
+    for (size_t l = 0; l < n; l++)
+        LAR_TRY(add_cache(en, g, (int)l, mem, &at, e));
     return lar_graph_error(g, e);
 }
 
@@ -122,6 +157,10 @@ size_t lar_engine_kv_bytes(const lar_engine *en)
 {
     return en->kv_bytes;
 }
+bool lar_engine_has_state(const lar_engine *en)
+{
+    return en->state_bytes != 0;
+}
 size_t lar_engine_work_bytes(const lar_engine *en)
 {
     return en->work_bytes;
@@ -193,13 +232,19 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
         return lar_fail(e, LAR_ENOMEM, "step: out of memory");
     s->n_tokens = n_tokens;
     s->n_out = n_out;
-    s->in = (lar_build){
-        .g = g, .n_tokens = n_tokens, .n_out = n_out, .ctx = en->opts.ctx, .k = en->k, .v = en->v};
+    s->in = (lar_build){.g = g,
+                        .n_tokens = n_tokens,
+                        .n_out = n_out,
+                        .ctx = en->opts.ctx,
+                        .k = en->k,
+                        .v = en->v,
+                        .state = en->state};
     s->in.ids = ints(g, n_tokens, 1);
     s->in.pos = ints(g, n_tokens, 1);
     s->in.cell = ints(g, n_tokens, 1);
     s->in.slot = ints(g, n_tokens, 1);
     s->in.table = ints(g, en->n_pages, en->opts.max_seqs);
+    s->in.turn = ints(g, en->opts.max_seqs, 1);
     s->in.out_rows = ints(g, n_out, 1);
     s->logits = lar_net_build(en->net, &s->in);
     lar_keep(s->logits);
@@ -250,9 +295,10 @@ static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
 {
     int32_t *ids = s->in.ids->data, *pos = s->in.pos->data, *cell = s->in.cell->data,
             *slot = s->in.slot->data;
-    int32_t *out = s->in.out_rows->data;
+    int32_t *out = s->in.out_rows->data, *turn = s->in.turn->data;
     for (int i = 0, t = 0, o = 0; i < n_parts; i++) {
         const lar_seq *q = parts[i].seq;
+        turn[q->slot] = q->n ? q->turn : LAR_STATE_FRESH;
         memcpy(lar_row(s->in.table, q->slot), q->page, (size_t)q->n_pages * sizeof *q->page);
         for (int j = 0; j < parts[i].n; j++, t++) {
             const int p = q->n + j;
@@ -301,6 +347,7 @@ lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err
         lar_seq *q = parts[i].seq;
         parts[i].logits = logits;
         logits += (size_t)(parts[i].all_logits ? parts[i].n : 1) * n_vocab;
+        q->turn = q->n && !q->turn; /* the half that was written */
         memcpy(q->tokens + q->n, parts[i].tokens, (size_t)parts[i].n * sizeof *q->tokens);
         q->n += parts[i].n;
     }

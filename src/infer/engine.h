@@ -41,7 +41,8 @@ void lar_engine_watch(lar_engine *en, const atomic_int *cancel);
 void lar_engine_observe(lar_engine *en, const lar_cpu_observer *observer);
 int lar_engine_ctx(const lar_engine *en); /* in effect */
 int lar_engine_batch(const lar_engine *en);
-size_t lar_engine_kv_bytes(const lar_engine *en);
+size_t lar_engine_kv_bytes(const lar_engine *en); /* states included */
+bool lar_engine_has_state(const lar_engine *en);  /* sequences cannot be cut anywhere */
 size_t lar_engine_work_bytes(const lar_engine *en);
 const lar_dtype *lar_engine_kv_type(const lar_engine *en);
 /* How keys and values may be stored: f32, f16, q8_0; NULL for any other name. */
@@ -52,9 +53,15 @@ lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e);
 void lar_seq_free(lar_seq *s);
 int lar_seq_length(const lar_seq *s);
 const int32_t *lar_seq_tokens(const lar_seq *s);
-void lar_seq_truncate(lar_seq *s, int length); /* forget what comes after */
+/* Forget what comes after `length` tokens. Gives how many are held then: a state (models/net.h)
+ * cannot be taken back token by token, so with one it may be fewer: those of lar_seq_mark, or none.
+ */
+int lar_seq_truncate(lar_seq *s, int length);
+/* Keep the present state, so that truncating comes back here; the one kept before is lost. */
+void lar_seq_mark(lar_seq *s);
 /* Share the first `length` tokens of `from` without computing them again (pages are counted
- * references; a page that is not whole is copied when written). `s` must be empty. */
+ * references; a page that is not whole is copied when written). `s` must be empty. With states
+ * only all of `from`, or what it marked: LAR_EUNSUPPORTED otherwise. */
 lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e);
 
 /* One sequence's part of a step: evaluate tokens[0..n) after what the sequence holds. */

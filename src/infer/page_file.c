@@ -15,13 +15,13 @@ lar_page_kind lar_engine_page_kind(const lar_engine *en)
                            .layout = LAR_KV_LAYOUT,
                            .kv_type = en->opts.kv_type->id,
                            .page = LAR_PAGE,
-                           .n_caches = (uint32_t)lar_net_n_caches(en->net),
+                           .n_caches = (uint32_t)en->n_rows / 2,
                            .bytes = lar_page_file_bytes(en)};
 }
 
 size_t lar_page_file_bytes(const lar_engine *en)
 {
-    return HEADER + (en->k[0]->stride[3] + en->v[0]->stride[3]) * (size_t)lar_net_n_caches(en->net);
+    return HEADER + en->page_bytes;
 }
 
 /* All but magic and the sum itself. Four chains of lar_hash64's step side by side: a changed word
@@ -59,11 +59,8 @@ void lar_page_pack(const lar_seq *s, int page, const uint8_t name[LAR_PAGE_NAME]
     memcpy(out + AT_NAME, name, LAR_PAGE_NAME);
     pack(out + AT_BYTES, n);
     uint8_t *p = out + HEADER;
-    for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-        const lar_tensor *c[2] = {en->k[l], en->v[l]};
-        for (int i = 0; i < 2; p += c[i]->stride[3], i++)
-            memcpy(p, page_of(c[i], s->page[page]), c[i]->stride[3]);
-    }
+    for (int i = 0; i < en->n_rows; p += en->rows[i]->stride[3], i++)
+        memcpy(p, page_of(en->rows[i], s->page[page]), en->rows[i]->stride[3]);
     pack(out + AT_SUM, lar__page_sum(out, n));
 }
 
@@ -85,16 +82,15 @@ lar_status lar_page_unpack(lar_seq *s, const int32_t tokens[LAR_PAGE],
                            lar_err *e)
 {
     lar_engine *en = s->en;
+    if (lar_engine_has_state(en))
+        return lar_fail(e, LAR_EUNSUPPORTED, "a page without the state behind it");
     if (s->n % LAR_PAGE || LAR_PAGE > en->opts.ctx - s->n)
         return lar_fail(e, LAR_EARG, "a page after %d of %d tokens", s->n, en->opts.ctx);
     LAR_TRY(check(s, name, bytes, n, e));
     LAR_TRY(lar__seq_reserve(s, LAR_PAGE, e));
     const uint8_t *p = bytes + HEADER;
-    for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-        const lar_tensor *c[2] = {en->k[l], en->v[l]};
-        for (int i = 0; i < 2; p += c[i]->stride[3], i++)
-            memcpy(page_of(c[i], s->page[s->n / LAR_PAGE]), p, c[i]->stride[3]);
-    }
+    for (int i = 0; i < en->n_rows; p += en->rows[i]->stride[3], i++)
+        memcpy(page_of(en->rows[i], s->page[s->n / LAR_PAGE]), p, en->rows[i]->stride[3]);
     memcpy(s->tokens + s->n, tokens, LAR_PAGE * sizeof *tokens);
     s->n += LAR_PAGE;
     return LAR_OK;

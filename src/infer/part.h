@@ -43,8 +43,11 @@ struct lar_engine {
     int32_t *free_page; /* a stack of pages with nothing in them */
     int32_t *refs;      /* per page */
     lar__prefix prefix;
-    lar_seq **seqs;      /* [max_seqs], NULL where free */
-    lar_tensor **k, **v; /* per layer; leaves over kv_mem */
+    lar_seq **seqs;               /* [max_seqs], NULL where free */
+    lar_tensor **k, **v, **state; /* per layer, NULL where it has none; leaves over kv_mem */
+    lar_tensor **rows;            /* all k and v, layer by layer: [n_rows], keys at even places */
+    int n_rows;
+    size_t page_bytes, state_bytes; /* of all layers: a page's, a state's */
     lar_arena *arena;
     void *kv_mem;
     size_t kv_bytes;
@@ -56,9 +59,14 @@ struct lar_engine {
     size_t work_bytes;
 };
 
+/* Places of a sequence's states: the two halves of ops/state.h, and the one kept. */
+enum { LAR__STATE_MARK = 2, LAR__STATES };
+
 struct lar_seq {
     lar_engine *en;
     int slot, n, n_pages;
+    int32_t turn;    /* the half that holds the state of its n tokens; of no meaning where n is 0 */
+    int mark;        /* tokens whose state is kept; 0: none */
     uint64_t step;   /* the last step that it took part in */
     int32_t *tokens; /* [ctx] */
     int32_t *page;   /* [n_pages of the engine] */
@@ -67,6 +75,7 @@ struct lar_seq {
 lar_status lar__seq_reserve(lar_seq *s, int n,
                             lar_err *e); /* pages for n more tokens, written alone */
 int lar__seq_pages_needed(const lar_seq *s, int n);
+void *lar__state(const lar_seq *s, int l, int place); /* of layer l, which has one */
 
 lar_status lar__prefix_new(lar__prefix *x, int n_pages, lar_err *e);
 void lar__prefix_free(lar__prefix *x);

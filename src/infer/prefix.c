@@ -136,6 +136,8 @@ void lar_seq_keep(lar_seq *s)
     lar_engine *en = s->en;
     lar__prefix *x = &en->prefix;
     uint64_t parent = 0;
+    if (lar_engine_has_state(en))
+        return; /* pages without the state behind them are of no use */
     for (int i = 0; (i + 1) * LAR_PAGE <= s->n; i++) {
         const int32_t *tokens = s->tokens + i * LAR_PAGE, mine = s->page[i];
         const int32_t p = find(x, parent, tokens);
@@ -166,7 +168,7 @@ int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n)
             break;
         parent = x->node[p].id;
     }
-    lar_seq_truncate(s, same);
+    same = lar_seq_truncate(s, same);
     if (pages * LAR_PAGE <= same)
         return same;
     parent = 0;

@@ -57,12 +57,42 @@ static int pages_of(int tokens)
     return (tokens + LAR_PAGE - 1) / LAR_PAGE;
 }
 
-void lar_seq_truncate(lar_seq *s, int length)
+void *lar__state(const lar_seq *s, int l, int place)
+{
+    const lar_tensor *t = s->en->state[l];
+    return (char *)t->data + (size_t)s->slot * t->stride[2] + (size_t)place * t->stride[1];
+}
+
+/* Into a sequence's place from another's. */
+static void copy_states(const lar_seq *to, int place, const lar_seq *from, int from_place)
+{
+    for (int l = 0; l < lar_net_n_caches(to->en->net); l++)
+        if (to->en->state[l])
+            memcpy(lar__state(to, l, place), lar__state(from, l, from_place),
+                   to->en->state[l]->stride[1]);
+}
+
+int lar_seq_truncate(lar_seq *s, int length)
 {
     if (length < 0 || length > s->n)
-        return;
+        return s->n;
+    if (lar_engine_has_state(s->en) && length < s->n) {
+        s->mark = s->mark <= length ? s->mark : 0;
+        length = s->mark;
+        s->turn = 0;
+        if (length)
+            copy_states(s, s->turn, s, LAR__STATE_MARK);
+    }
     s->n = length;
     drop_pages(s, pages_of(length));
+    return length;
+}
+
+void lar_seq_mark(lar_seq *s)
+{
+    s->mark = s->n;
+    if (s->n && lar_engine_has_state(s->en))
+        copy_states(s, LAR__STATE_MARK, s, s->turn);
 }
 
 /* The last page when it is not whole and another sequence sees it too: it must be copied to be
@@ -79,11 +109,10 @@ int lar__seq_pages_needed(const lar_seq *s, int n)
 
 static void copy_page(lar_engine *en, int32_t to, int32_t from)
 {
-    for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-        lar_tensor *c[2] = {en->k[l], en->v[l]};
-        for (int i = 0; i < 2; i++)
-            memcpy((char *)c[i]->data + (size_t)to * c[i]->stride[3],
-                   (char *)c[i]->data + (size_t)from * c[i]->stride[3], c[i]->stride[3]);
+    for (int i = 0; i < en->n_rows; i++) {
+        lar_tensor *c = en->rows[i];
+        memcpy((char *)c->data + (size_t)to * c->stride[3],
+               (char *)c->data + (size_t)from * c->stride[3], c->stride[3]);
     }
 }
 
@@ -123,6 +152,16 @@ lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e
     if (s->en != from->en || s->n || length < 0 || length > from->n)
         return lar_fail(e, LAR_EARG, "share: %d of %d tokens into a sequence of %d", length,
                         from->n, s->n);
+    if (lar_engine_has_state(s->en) && length && length != from->n) {
+        if (length != from->mark)
+            return lar_fail(e, LAR_EUNSUPPORTED,
+                            "share: the state after %d of %d tokens is not kept", length, from->n);
+        copy_states(s, 0, from, LAR__STATE_MARK);
+    } else if (length) {
+        copy_states(s, 0, from, from->turn);
+    }
+    s->turn = 0;
+    s->mark = 0;
     drop_pages(s, 0);
     for (int i = 0; i < pages_of(length); i++) {
         s->page[s->n_pages++] = from->page[i];

@@ -1,7 +1,7 @@
 /*
  * seq_file.c - a sequence in a file: header, tokens, then K and V page by page and layer by layer
- * as they lie in memory, then a checksum. Good only for the same model, numerics version and KV
- * type, which the header names.
+ * as they lie in memory, the states layer by layer, then a checksum. Good only for the same model,
+ * numerics version and KV type, which the header names.
  */
 #include "base/os.h"
 #include "infer/part.h"
@@ -9,11 +9,11 @@
 #include <string.h>
 
 enum { HEADER = 64 };
-static const char magic[8] = "LARSEQ1";
+static const char magic[8] = "LARSEQ2";
 
 typedef struct header {
-    uint64_t identity, n_tokens, page_bytes;
-    uint32_t numerics, kv_type, page, n_layer;
+    uint64_t identity, n_tokens, page_bytes, state_bytes;
+    uint32_t numerics, kv_type, page, n_rows;
 } header;
 
 static header header_of(const lar_seq *s)
@@ -21,11 +21,12 @@ static header header_of(const lar_seq *s)
     const lar_engine *en = s->en;
     return (header){.identity = en->net->identity,
                     .n_tokens = (uint64_t)s->n,
-                    .page_bytes = en->k[0]->stride[3] + en->v[0]->stride[3],
+                    .page_bytes = en->page_bytes,
+                    .state_bytes = s->n ? en->state_bytes : 0,
                     .numerics = LAR_NUMERICS,
                     .kv_type = en->opts.kv_type->id,
                     .page = LAR_PAGE,
-                    .n_layer = (uint32_t)lar_net_n_caches(en->net)};
+                    .n_rows = (uint32_t)en->n_rows};
 }
 
 static void pack(uint8_t *p, uint64_t v, int n)
@@ -44,7 +45,8 @@ static void pack_header(const header *h, uint8_t out[HEADER])
     pack(out + 32, h->numerics, 4);
     pack(out + 36, h->kv_type, 4);
     pack(out + 40, h->page, 4);
-    pack(out + 44, h->n_layer, 4);
+    pack(out + 44, h->n_rows, 4);
+    pack(out + 48, h->state_bytes, 8);
 }
 
 typedef struct writer {
@@ -76,11 +78,17 @@ static lar_status put_pages(const lar_seq *s, char *buf, writer *w, lar_err *e)
     const lar_engine *en = s->en;
     for (int i = 0; i * LAR_PAGE < s->n; i++) { /* a failed step may have left more pages */
         const int cells = LAR_MIN(LAR_PAGE, s->n - i * LAR_PAGE);
-        for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-            LAR_TRY(put_page(en->k[l], true, s->page[i], cells, buf, w, e));
-            LAR_TRY(put_page(en->v[l], false, s->page[i], cells, buf, w, e));
-        }
+        for (int r = 0; r < en->n_rows; r++)
+            LAR_TRY(put_page(en->rows[r], r % 2 == 0, s->page[i], cells, buf, w, e));
     }
+    return LAR_OK;
+}
+
+static lar_status put_states(const lar_seq *s, writer *w, lar_err *e)
+{
+    for (int l = 0; s->n && l < lar_net_n_caches(s->en->net); l++)
+        if (s->en->state[l])
+            LAR_TRY(put(w, lar__state(s, l, s->turn), s->en->state[l]->stride[1], e));
     return LAR_OK;
 }
 
@@ -96,12 +104,13 @@ static lar_status put_all(const lar_seq *s, writer *w, lar_err *e)
         pack(b, (uint32_t)s->tokens[i], 4);
         LAR_TRY(put(w, b, 4, e));
     }
-    char *page = lar_alloc(LAR_MAX(en->k[0]->stride[3], en->v[0]->stride[3]));
+    char *page = lar_alloc(LAR_MAX(en->page_bytes, 1)); /* more than the largest piece of it */
     if (!page)
         return lar_fail(e, LAR_ENOMEM, "session: out of memory");
     const lar_status st = put_pages(s, page, w, e);
     lar_free(page);
     LAR_TRY(st);
+    LAR_TRY(put_states(s, w, e));
     pack(buf, w->sum, 8);
     return lar_file_write(w->f, buf, 8, e);
 }
@@ -126,7 +135,7 @@ static lar_status check_header(const lar_seq *s, const char *path, const uint8_t
         return lar_fail(e, LAR_EFORMAT, "%s is not a saved session", path);
     const uint64_t id = lar_u64(p + 8), n = lar_u64(p + 16), bytes = lar_u64(p + 24);
     const uint32_t numerics = lar_u32(p + 32), type = lar_u32(p + 36);
-    if (id != want.identity || lar_u32(p + 44) != want.n_layer)
+    if (id != want.identity || lar_u32(p + 44) != want.n_rows)
         return lar_fail(e, LAR_EARG, "%s was saved with another model", path);
     if (numerics != want.numerics || lar_u32(p + 40) != want.page)
         return lar_fail(e, LAR_EARG, "%s has numerics version %u, want %u", path, numerics,
@@ -139,8 +148,8 @@ static lar_status check_header(const lar_seq *s, const char *path, const uint8_t
     if (n > (uint64_t)s->en->opts.ctx)
         return lar_fail(e, LAR_EFULL, "%s holds %llu tokens, this session's context is %d", path,
                         (unsigned long long)n, s->en->opts.ctx);
-    const uint64_t pages = (n + LAR_PAGE - 1) / LAR_PAGE;
-    if (size != HEADER + 4 * n + pages * bytes * want.n_layer + 8)
+    const uint64_t pages = (n + LAR_PAGE - 1) / LAR_PAGE, states = n ? s->en->state_bytes : 0;
+    if (lar_u64(p + 48) != states || size != HEADER + 4 * n + pages * bytes + states + 8)
         return lar_fail(e, LAR_EFORMAT, "%s is truncated or too long: %zu bytes for %llu tokens",
                         path, size, (unsigned long long)n);
     *n_tokens = (size_t)n;
@@ -150,17 +159,20 @@ static lar_status check_header(const lar_seq *s, const char *path, const uint8_t
 /* The checksum over the same pieces as put() saw them; check_header found that they are there. */
 uint64_t lar__seq_file_sum(const lar_seq *s, const uint8_t *p, size_t n, size_t n_tokens)
 {
-    const size_t kb = s->en->k[0]->stride[3], vb = s->en->v[0]->stride[3];
-    const uint8_t *end = p + n - 8;
+    const lar_engine *en = s->en;
+    const uint8_t *states = p + n - 8 - (n_tokens ? en->state_bytes : 0);
     uint64_t sum = lar_random(0, lar_hash64(p, HEADER));
     p += HEADER;
     for (size_t i = 0; i < n_tokens; i++, p += 4)
         sum = lar_random(sum, lar_hash64(p, 4));
-    while (p < end) {
-        sum = lar_random(sum, lar_hash64(p, kb));
-        sum = lar_random(sum, lar_hash64(p + kb, vb));
-        p += kb + vb;
-    }
+    while (p < states)
+        for (int r = 0; r < en->n_rows; p += en->rows[r]->stride[3], r++)
+            sum = lar_random(sum, lar_hash64(p, en->rows[r]->stride[3]));
+    for (int l = 0; n_tokens && l < lar_net_n_caches(en->net); l++)
+        if (en->state[l]) {
+            sum = lar_random(sum, lar_hash64(p, en->state[l]->stride[1]));
+            p += en->state[l]->stride[1];
+        }
     return sum;
 }
 
@@ -182,13 +194,14 @@ lar_status lar__seq_load_bytes(lar_seq *s, const char *path, const uint8_t *data
     for (size_t i = 0; i < n; i++, p += 4)
         s->tokens[i] = (int32_t)lar_u32(p);
     for (int i = 0; i < s->n_pages; i++)
-        for (int l = 0; l < lar_net_n_caches(en->net); l++) {
-            lar_tensor *c[2] = {en->k[l], en->v[l]};
-            for (int j = 0; j < 2; j++) {
-                memcpy((char *)c[j]->data + (size_t)s->page[i] * c[j]->stride[3], p,
-                       c[j]->stride[3]);
-                p += c[j]->stride[3];
-            }
+        for (int r = 0; r < en->n_rows; p += en->rows[r]->stride[3], r++)
+            memcpy((char *)en->rows[r]->data + (size_t)s->page[i] * en->rows[r]->stride[3], p,
+                   en->rows[r]->stride[3]);
+    s->turn = 0;
+    for (int l = 0; n && l < lar_net_n_caches(en->net); l++)
+        if (en->state[l]) {
+            memcpy(lar__state(s, l, s->turn), p, en->state[l]->stride[1]);
+            p += en->state[l]->stride[1];
         }
     s->n = (int)n;
     return LAR_OK;

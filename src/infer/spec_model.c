@@ -66,7 +66,7 @@ static lar_status follow(model *m, const lar_spec_text *t, const float **logits,
     int same = 0;
     while (same < most && have[same] == t->held[same])
         same++;
-    lar_seq_truncate(m->seq, same);
+    same = lar_seq_truncate(m->seq, same);
     const int left = t->n - same;
     if (left + 1 <= batch && left < (int)LAR_LEN(ids)) { /* as always after a draft */
         memcpy(ids, t->held + same, (size_t)left * sizeof *ids);
@@ -85,6 +85,8 @@ static lar_status draft(void *state, const lar_spec_text *t, int k, int32_t *out
     const float *logits;
     *n = 0;
     LAR_TRY(follow(m, t, &logits, e));
+    if (logits)
+        lar_seq_mark(m->seq); /* what is drafted from here on may be wrong */
     while (logits && *n < k) {
         const size_t held = (size_t)lar_seq_length(m->seq);
         LAR_TRY(lar_sampler_pick(m->sampler, logits, lar_seq_tokens(m->seq), held,

@@ -9,7 +9,7 @@
 /* Shapes are spelt with a letter per dimension:
  * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
  * head_dim_v, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
- * x n_ff_expert, s n_ff_shared */
+ * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e */
 typedef struct row {
     const char *name;
     size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
@@ -17,6 +17,11 @@ typedef struct row {
     unsigned bit; /* 0: always; else required or allowed as the spec says of this LAR_DEC_ bit */
     bool plain;   /* must be F32: read directly by ops */
 } row;
+
+enum {
+    ATTENTION = LAR_DEC_ATTENTION | LAR_DEC_QKV | LAR_DEC_FUSED_QKV | LAR_DEC_QKV_BIAS |
+                LAR_DEC_O_BIAS | LAR_DEC_QK_NORM | LAR_DEC_QK_NORM_ALL
+};
 
 #define NET(name, field, shape, bit, plain)                                                        \
     {                                                                                              \
@@ -28,7 +33,8 @@ typedef struct row {
     }
 static const row net_rows[] = {
     NET("token_embd.weight", tok_embd, "eV", 0, false),
-    NET("output_norm.weight", out_norm, "e", 0, true),
+    NET("output_norm.weight", out_norm, "e", LAR_DEC_OUT_NORM, true),
+    NET("token_embd_norm.weight", out_norm, "e", LAR_DEC_EMBD_NORM, true),
     NET("output.weight", output.w, "eV", LAR_DEC_OUTPUT, false),
 };
 static const row layer_rows[] = {
@@ -37,7 +43,7 @@ static const row layer_rows[] = {
     LAY("attn_q.weight", q.w, "eq", LAR_DEC_QKV, false),
     LAY("attn_k.weight", k.w, "ek", LAR_DEC_QKV, false),
     LAY("attn_v.weight", v.w, "ev", LAR_DEC_QKV, false),
-    LAY("attn_output.weight", o.w, "oe", 0, false),
+    LAY("attn_output.weight", o.w, "oe", LAR_DEC_ATTENTION, false),
     LAY("attn_q.bias", q.b, "q", LAR_DEC_QKV_BIAS, true),
     LAY("attn_k.bias", k.b, "k", LAR_DEC_QKV_BIAS, true),
     LAY("attn_v.bias", v.b, "v", LAR_DEC_QKV_BIAS, true),
@@ -65,6 +71,9 @@ static const row layer_rows[] = {
     LAY("ffn_up_shexp.weight", moe.shared.up.w, "es", LAR_DEC_SHARED, false),
     LAY("ffn_down_shexp.weight", moe.shared.down.w, "se", LAR_DEC_SHARED, false),
     LAY("ffn_gate_inp_shexp.weight", moe.shared_gate.w, "e", LAR_DEC_SHARED_GATE, false),
+    LAY("shortconv.in_proj.weight", conv.in.w, "eB", LAR_DEC_CONV, false),
+    LAY("shortconv.conv.weight", conv.conv, "ce", LAR_DEC_CONV, true),
+    LAY("shortconv.out_proj.weight", o.w, "ee", LAR_DEC_CONV, false),
 };
 static const row rope_rows[] = {
     {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FREQS, true},
@@ -103,6 +112,10 @@ static int64_t symbol(const lar_hparams *hp, char c)
         return hp->n_ff_expert;
     case 's':
         return hp->n_ff_shared;
+    case 'c':
+        return hp->conv_kernel;
+    case 'B':
+        return 3 * (int64_t)hp->n_embd;
     }
     return 0;
 }
@@ -142,20 +155,41 @@ static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const 
                     (long long)want[2], (long long)want[3]);
 }
 
-/* What the layer's tensors must be: layers with experts have no feed-forward of their own. */
+static int layer_kind(const lar_net *n, int layer)
+{
+    return n->hp.no_attention[layer] ? n->def->decoder->other_kind : LAR_LAYER_ATTENTION;
+}
+
+/* What the layer's tensors must be: layers with experts have no feed-forward of their own, only
+ * those of attention have its weights. */
 static unsigned layer_has(const lar_net *n, int layer)
 {
-    const unsigned has = n->def->decoder->has, experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE;
+    static const unsigned of_kind[] = {[LAR_LAYER_ATTENTION] = LAR_DEC_ATTENTION,
+                                       [LAR_LAYER_CONV] = LAR_DEC_CONV,
+                                       [LAR_LAYER_DELTA] = LAR_DEC_DELTA};
+    const unsigned experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE;
+    const int kind = layer_kind(n, layer);
+    unsigned has = n->def->decoder->has | of_kind[kind];
+    if (kind != LAR_LAYER_ATTENTION)
+        has &= ~(unsigned)ATTENTION;
+    if (!(has & LAR_DEC_EMBD_NORM))
+        has |= LAR_DEC_OUT_NORM;
     return n->hp.n_expert && layer >= (int)n->hp.n_dense_lead
                ? (has & ~(unsigned)LAR_DEC_FFN) | LAR_DEC_MOE
                : has & ~experts;
+}
+
+static unsigned layer_may(const lar_net *n, int layer)
+{
+    const unsigned may = n->def->decoder->may;
+    return layer_kind(n, layer) == LAR_LAYER_ATTENTION ? may : may & ~(unsigned)ATTENTION;
 }
 
 /* The tensor of one row; NULL where it may be missing. Untouched where the family has none. */
 static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out,
                            bool *bound, lar_err *e)
 {
-    const unsigned has = layer_has(n, layer), may = n->def->decoder->may;
+    const unsigned has = layer_has(n, layer), may = layer_may(n, layer);
     char name[96];
     snprintf(name, sizeof name, r->name, layer);
     const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
@@ -324,6 +358,7 @@ static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *
     for (int l = 0; l < d->n_layer; l++) {
         LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
         const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
+        d->layer[l].kind = layer_kind(n, l);
         d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;
         d->layer[l].no_rope = d->spec->no_rope_every && (l + 1) % d->spec->no_rope_every == 0;
         d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;

@@ -40,9 +40,11 @@ static void add_experts(sums *s, const lar_linear *l, uint64_t n_used, uint64_t 
 static void add_layer(const lar_decoder *d, sums *before, sums *after, const lar_decoder_layer *y,
                       int n_tokens)
 {
-    const lar_tensor *norms[] = {y->attn_norm, y->q_norm, y->k_norm};
+    const lar_tensor *norms[] = {y->attn_norm, y->q_norm, y->k_norm, y->delta.norm};
     const lar_tensor *later[] = {y->attn_post_norm, y->ffn_norm, y->ffn_post_norm};
-    const lar_linear *qkv[] = {&y->qkv, &y->q, &y->k, &y->v};
+    const lar_linear *qkv[] = {&y->qkv,         &y->q,         &y->k,          &y->v,
+                               &y->conv.in,     &y->delta.qkv, &y->delta.gate, &y->delta.beta,
+                               &y->delta.alpha, &y->delta.ba};
     const lar_linear *rest[] = {&y->o,
                                 &y->ffn.gate,
                                 &y->ffn.up,
@@ -83,14 +85,15 @@ void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *ou
 
 uint64_t lar_net_kv_touched(const lar_net *n, const lar_dtype *type, int held, int n_tokens)
 {
-    const lar_decoder *d = &n->dec;
-    const uint64_t cell = (uint64_t)d->n_head_kv *
-                          (lar_row_bytes(type, d->head_dim_k) + lar_row_bytes(type, d->head_dim_v));
     uint64_t bytes = 0;
-    for (int l = 0; l < d->n_layer; l++) {
-        const int window = d->layer[l].window; /* cells that a token sees, itself included */
+    for (int l = 0; l < lar_net_n_caches(n); l++) {
+        const lar_cache c = lar_net_cache(n, l);
+        const uint64_t cell =
+            (uint64_t)c.n_head * (lar_row_bytes(type, c.dim_k) + lar_row_bytes(type, c.dim_v));
+        const int window = n->dec.layer[l].window; /* cells that a token sees, itself included */
         const int seen = window && held > window - 1 ? window - 1 : held;
-        bytes += cell * ((uint64_t)seen + (uint64_t)n_tokens);
+        bytes +=
+            cell * ((uint64_t)seen + (uint64_t)n_tokens) + 2 * (uint64_t)c.state * sizeof(float);
     }
     return bytes;
 }

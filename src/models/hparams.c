@@ -17,11 +17,10 @@ static const struct row {
 #define HU(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), U32, need, def, min, max}
 #define HF(key, field, need, def, min, max) {key, offsetof(lar_hparams, field), F32, need, def, min, max}
 #define HB(key, field) {key, offsetof(lar_hparams, field), FLAG, false, 0, 0, 1}
-    HU("block_count", n_layer, true, 0, 1, 1024),
+    HU("block_count", n_layer, true, 0, 1, LAR_MAX_LAYERS),
     HU("embedding_length", n_embd, true, 0, 1, 1 << 20),
     HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22),
     HU("attention.head_count", n_head, true, 0, 1, 4096),
-    HU("attention.head_count_kv", n_head_kv, false, 0, 1, 4096),
     HU("attention.key_length", head_dim_k, false, 0, 1, 1024),
     HU("attention.value_length", head_dim_v, false, 0, 1, 1024),
     HU("context_length", ctx_train, true, 0, 1, 1 << 30),
@@ -40,6 +39,13 @@ static const struct row {
     HU("expert_gating_func", expert_gating, false, 0, 0, 3),
     HB("expert_weights_norm", expert_norm),
     HF("expert_weights_scale", expert_scale, false, 1, 0, 1e6),
+    HU("shortconv.l_cache", conv_kernel, false, 3, 2, 8),
+    HU("ssm.conv_kernel", ssm_conv, false, 4, 2, 8),
+    HU("ssm.state_size", ssm_state, false, 0, 1, 256),
+    HU("ssm.group_count", ssm_groups, false, 0, 1, 1024),
+    HU("ssm.time_step_rank", ssm_heads, false, 0, 1, 1024),
+    HU("ssm.inner_size", ssm_inner, false, 0, 1, 1 << 20),
+    HU("full_attention_interval", full_every, false, 4, 1, LAR_MAX_LAYERS),
     HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1),
     HF("rope.freq_base", rope_base, false, 10000, 1, 1e12),
     HF("rope.freq_base_swa", rope_base_local, false, 10000, 1, 1e12),
@@ -124,6 +130,37 @@ static lar_status read_scaling(const lar_gguf *f, const char *arch, lar_hparams 
     return LAR_OK;
 }
 
+/* A number, or a list with one for each layer: 0 where there is no attention; the others agree. */
+static lar_status read_kv_heads(const lar_gguf *f, const char *arch, lar_hparams *hp, lar_err *e)
+{
+    char key[160];
+    uint32_t *list = NULL, one = 0;
+    size_t n = 0;
+    snprintf(key, sizeof key, "%s.attention.head_count_kv", arch);
+    const lar_gguf_kv *kv = lar_gguf_find(f, key);
+    if (!kv)
+        return LAR_OK;
+    if (kv->type == LAR_GGUF_ARRAY)
+        LAR_TRY(lar_gguf_get_u32_array(f, key, &list, &n, e));
+    else
+        LAR_TRY(lar_gguf_get_u32(f, key, &one, e));
+    lar_status s = LAR_OK;
+    if (list && n != hp->n_layer)
+        s = lar_fail(e, LAR_EFORMAT, "%s has %zu elements for %u layers", key, n, hp->n_layer);
+    for (size_t i = 0; i < n && s == LAR_OK; i++) {
+        hp->no_attention[i] = list[i] == 0;
+        if (list[i] && one && list[i] != one)
+            s = lar_fail(e, LAR_EUNSUPPORTED, "%s: %u and %u, want the same in all layers", key,
+                         one, list[i]);
+        one = list[i] ? list[i] : one;
+    }
+    lar_free(list);
+    if (s == LAR_OK && (one < 1 || one > 4096))
+        return lar_fail(e, LAR_EFORMAT, "%s is %u, want 1 to 4096", key, one);
+    hp->n_head_kv = one;
+    return s;
+}
+
 /* Defaults that depend on other fields, and what must fit together. */
 static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
 {
@@ -168,6 +205,7 @@ lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hp
 {
     for (size_t i = 0; i < LAR_LEN(rows); i++)
         LAR_TRY(read_row(f, def->arch, &rows[i], (char *)hp + rows[i].offset, e));
+    LAR_TRY(read_kv_heads(f, def->arch, hp, e));
     LAR_TRY(read_scaling(f, def->arch, hp, e));
     return finish(def->arch, hp, e);
 }

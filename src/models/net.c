@@ -1,7 +1,6 @@
 /* net.c - which architecture a file has, and a net of it. */
 #include "base/math.h"
 #include "models/net.h"
-#include <string.h>
 
 #define MODEL(x) extern const lar_model_def lar_model_def_##x;
 #include "models/models.def"
@@ -105,12 +104,14 @@ int lar_net_n_caches(const lar_net *n)
     return n->dec.n_layer;
 }
 
-void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
-                     int64_t v[LAR_MAX_DIM])
+lar_cache lar_net_cache(const lar_net *n, int l)
 {
-    (void)l;
-    const int64_t dk[LAR_MAX_DIM] = {n->dec.head_dim_k, LAR_PAGE, n->dec.n_head_kv, pages};
-    const int64_t dv[LAR_MAX_DIM] = {n->dec.head_dim_v, LAR_PAGE, n->dec.n_head_kv, pages};
-    memcpy(k, dk, sizeof dk);
-    memcpy(v, dv, sizeof dv);
+    const lar_decoder *d = &n->dec;
+    switch (d->layer[l].kind) {
+    case LAR_LAYER_CONV:
+        return (lar_cache){.state = lar_nn_short_conv_state(&d->layer[l].conv)};
+    case LAR_LAYER_DELTA:
+        return (lar_cache){.state = lar_nn_delta_state(&d->layer[l].delta)};
+    }
+    return (lar_cache){.n_head = d->n_head_kv, .dim_k = d->head_dim_k, .dim_v = d->head_dim_v};
 }

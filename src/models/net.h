@@ -10,6 +10,8 @@
 #include "format/gguf.h"
 #include "nn/decoder.h"
 
+enum { LAR_MAX_LAYERS = 1024 };
+
 /* Hyper-parameters by GGUF key, "%s" standing for the architecture's name. */
 typedef struct lar_hparams {
     uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim_k, head_dim_v, ctx_train, n_vocab;
@@ -23,6 +25,9 @@ typedef struct lar_hparams {
     float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow, attn_factor;
     float attn_softcap, logit_softcap;
     lar_rope_scaling rope_scaling;
+    uint32_t conv_kernel; /* tokens that a short convolution sees */
+    uint32_t ssm_conv, ssm_state, ssm_groups, ssm_heads, ssm_inner, full_every; /* delta nets */
+    uint8_t no_attention[LAR_MAX_LAYERS]; /* 1: the layer is of the family's other kind */
 } lar_hparams;
 
 typedef struct lar_net lar_net;
@@ -57,11 +62,14 @@ void lar_net_free(lar_net *n);
 /* Logits [n_vocab, n_out]. */
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
 
-/* How many pairs of caches (K and V) a sequence needs. */
-int lar_net_n_caches(const lar_net *n);
-/* Shapes of pair l's caches for `pages` pages. */
-void lar_net_kv_dims(const lar_net *n, int l, int64_t pages, int64_t k[LAR_MAX_DIM],
-                     int64_t v[LAR_MAX_DIM]);
+/* What a layer remembers of a sequence: a row of keys and one of values for each token, or a state
+ * of fixed size, or both. */
+typedef struct lar_cache {
+    int n_head, dim_k, dim_v; /* of a token's rows; n_head 0: none */
+    int64_t state;            /* floats; 0: none */
+} lar_cache;
+int lar_net_n_caches(const lar_net *n); /* one per layer */
+lar_cache lar_net_cache(const lar_net *n, int l);
 
 /* What a step of n_tokens, of which n_out get logits, cannot do without: every weight once, a row
  * of the embeddings for each token, and the products with weights (attention's own are not
@@ -70,7 +78,7 @@ typedef struct lar_net_cost {
     uint64_t weight_bytes, integer_macs, float_macs;
 } lar_net_cost;
 void lar_net_cost_of(const lar_net *n, int n_tokens, int n_out, lar_net_cost *out);
-/* Bytes of keys and values that n_tokens after `held` ones write and, once, read. */
+/* Bytes of keys, values and states that n_tokens after `held` ones write and, once, read. */
 uint64_t lar_net_kv_touched(const lar_net *n, const lar_dtype *type, int held, int n_tokens);
 
 /* Shared by the loader's files. */

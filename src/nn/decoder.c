@@ -45,6 +45,20 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
                     6, &p);
 }
 
+/* What the layer makes of its tokens and of what it remembers, before the output product. */
+static lar_tensor *mix(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x,
+                       lar_tensor *rope)
+{
+    const lar_decoder_layer *y = &d->layer[l];
+    switch (y->kind) {
+    case LAR_LAYER_CONV:
+        return lar_nn_short_conv(b, &y->conv, l, x);
+    case LAR_LAYER_DELTA:
+        return lar_nn_delta(b, &y->delta, l, x, d->eps);
+    }
+    return attention(d, b, l, x, y->no_rope ? NULL : rope);
+}
+
 static lar_tensor *rope_table(const lar_decoder *d, const lar_build *b, int which)
 {
     return lar_node(b->g, LAR_OPDEF(rope_table), (lar_tensor *[]){b->pos, d->inv_freq[which]}, 2,
@@ -72,7 +86,7 @@ lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b)
     for (int l = 0; l < d->n_layer; l++) {
         const lar_decoder_layer *y = &d->layer[l];
         lar_tensor *h = norm(d, g, x, y->attn_norm);
-        h = attention(d, b, l, h, y->no_rope ? NULL : y->window ? local : global);
+        h = mix(d, b, l, h, y->window ? local : global);
         if (l == d->n_layer - 1 && b->n_out < b->n_tokens) { /* only these reach the head */
             h = lar_nn_rows(g, h, b->out_rows, 1);
             x = lar_nn_rows(g, x, b->out_rows, 1);

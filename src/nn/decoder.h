@@ -26,8 +26,16 @@ enum {
     LAR_DEC_MOE_BIAS = 1 << 15, /* a correction of the experts' ranks */
     LAR_DEC_SHARED = 1 << 16,   /* a feed-forward beside the experts that every token takes */
     LAR_DEC_SHARED_GATE = 1 << 17,
+    LAR_DEC_EMBD_NORM = 1 << 26, /* what the last norm is called */
+    LAR_DEC_OUT_NORM = 1 << 27,  /* set by the loader, as are those of the layers of a kind: */
+    LAR_DEC_ATTENTION = 1 << 30,
+    LAR_DEC_CONV = 1 << 29,
+    LAR_DEC_DELTA = 1 << 28,
     LAR_DEC_USUAL = LAR_DEC_PRE_NORM | LAR_DEC_QKV | LAR_DEC_FFN
 };
+
+/* What a layer mixes its tokens with. */
+enum { LAR_LAYER_ATTENTION, LAR_LAYER_CONV, LAR_LAYER_DELTA };
 
 typedef struct lar_decoder_spec {
     bool neox; /* RoPE pairs (i, i + n/2) */
@@ -37,6 +45,7 @@ typedef struct lar_decoder_spec {
     bool local_rope;       /* sliding-window layers have a RoPE of their own, unscaled */
     int global_every;  /* with a window: every n-th layer sees all; 0: every layer has the window */
     int no_rope_every; /* every n-th layer has no RoPE; 0: all have it */
+    int other_kind;    /* LAR_LAYER_* of those layers that the file says are no attention */
     bool moe_norm;     /* the chosen experts' weights are made to sum to 1, unless the file says */
 } lar_decoder_spec;
 
@@ -46,7 +55,10 @@ typedef struct lar_decoder_layer {
     lar_linear qkv; /* instead of q, k, v */
     lar_ffn ffn;
     lar_moe moe; /* instead of ffn, where router.w is */
-    int window;  /* 0: sees all */
+    int kind;    /* LAR_LAYER_*: which of these is there */
+    lar_short_conv conv;
+    lar_delta delta;
+    int window; /* 0: sees all */
     bool no_rope;
 } lar_decoder_layer;
 

@@ -17,6 +17,10 @@ typedef struct lar_linear {
 lar_tensor *lar_nn_linear(lar_graph *g, const lar_linear *const *l, int n, lar_tensor *x);
 lar_tensor *lar_nn_rms_norm(lar_graph *g, lar_tensor *x, lar_tensor *w, float eps);
 lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b);
+lar_tensor *lar_nn_mul(lar_graph *g, lar_tensor *a, lar_tensor *b);
+lar_tensor *lar_nn_act(lar_graph *g, lar_tensor *x, int act);
+/* act(gate) * x of each head, [dim, heads, T]; gives [dim * heads, T]. */
+lar_tensor *lar_nn_gate(lar_graph *g, lar_tensor *gate, lar_tensor *x, int act);
 lar_tensor *lar_nn_rows(lar_graph *g, lar_tensor *table, lar_tensor *ids, float scale);
 lar_tensor *lar_nn_scale(lar_graph *g, lar_tensor *x, float s);     /* s 1: x itself */
 lar_tensor *lar_nn_softcap(lar_graph *g, lar_tensor *x, float cap); /* cap 0: x itself */
@@ -41,6 +45,25 @@ typedef struct lar_moe {
 lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_param *route,
                        lar_tensor *x);
 
+/* A gated convolution over the last few tokens (LFM2): `in` gives gates B, C and x, each n_embd
+ * wide; C * conv(B * x). */
+typedef struct lar_short_conv {
+    lar_linear in;
+    lar_tensor *conv; /* [K, n_embd] */
+} lar_short_conv;
+
+/* A gated delta net (ops/delta.c): q, k and v go through a short convolution and SiLU. */
+typedef struct lar_delta {
+    int n_head_k, n_head_v, dim_k, dim_v;
+    bool tiled; /* key heads go round: head h has key head h % n_head_k */
+    lar_linear qkv, gate;
+    lar_linear beta, alpha; /* a row per head, or: */
+    lar_linear ba;          /* both, for each key head its heads' betas, then alphas */
+    lar_tensor *conv;       /* [K, rows of qkv] */
+    lar_tensor *dt, *rate;  /* [n_head_v] */
+    lar_tensor *norm;       /* [dim_v] */
+} lar_delta;
+
 /* Rotary embedding as a file declares it. */
 typedef enum lar_rope_scaling { LAR_ROPE_NONE, LAR_ROPE_LINEAR, LAR_ROPE_YARN } lar_rope_scaling;
 typedef struct lar_rope {
@@ -61,7 +84,15 @@ typedef struct lar_build {
     lar_tensor *out_rows; /* I32 [n_out]: which of the T tokens reach the head */
     int n_tokens, n_out;
     int ctx; /* tokens that a sequence may have: some models choose RoPE frequencies by it */
-    lar_tensor *const *k, *const *v; /* per layer */
+    lar_tensor *turn;                /* I32 [slots]: ops/state.h */
+    lar_tensor *const *k, *const *v; /* per layer; NULL where it remembers none */
+    lar_tensor *const *state;        /* likewise */
 } lar_build;
+
+/* What layer l gives before its output product, [.., T], and floats of state that it needs. */
+lar_tensor *lar_nn_short_conv(const lar_build *b, const lar_short_conv *m, int l, lar_tensor *x);
+int64_t lar_nn_short_conv_state(const lar_short_conv *m);
+lar_tensor *lar_nn_delta(const lar_build *b, const lar_delta *m, int l, lar_tensor *x, float eps);
+int64_t lar_nn_delta_state(const lar_delta *m);
 
 #endif

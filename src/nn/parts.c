@@ -23,6 +23,27 @@ lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b)
     return lar_node(g, LAR_OPDEF(add), (lar_tensor *[]){a, b}, 2, NULL);
 }
 
+lar_tensor *lar_nn_mul(lar_graph *g, lar_tensor *a, lar_tensor *b)
+{
+    return lar_node(g, LAR_OPDEF(mul), (lar_tensor *[]){a, b}, 2, NULL);
+}
+
+lar_tensor *lar_nn_act(lar_graph *g, lar_tensor *x, int act)
+{
+    return lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){x}, 1, &(lar_glu_param){act});
+}
+
+lar_tensor *lar_nn_gate(lar_graph *g, lar_tensor *gate, lar_tensor *x, int act)
+{
+    lar_tensor *y =
+        lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){gate, x}, 2, &(lar_glu_param){act});
+    if (!y)
+        return NULL;
+    const int64_t dim[LAR_MAX_DIM] = {y->dim[0] * y->dim[1], y->dim[2], 1, 1};
+    const size_t stride[LAR_MAX_DIM] = {y->stride[0], y->stride[2], y->stride[3], y->stride[3]};
+    return lar_view(g, y, dim, stride, 0);
+}
+
 lar_tensor *lar_nn_rows(lar_graph *g, lar_tensor *table, lar_tensor *ids, float scale)
 {
     return lar_node(g, LAR_OPDEF(get_rows), (lar_tensor *[]){table, ids}, 2,
@@ -52,15 +73,13 @@ static lar_tensor *gated(lar_graph *g, lar_tensor *gu, int64_t n, int act)
 
 lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x)
 {
-    const lar_glu_param p = {act};
     lar_tensor *h;
     if (f->gate.w) {
         h = lar_nn_linear(g, (const lar_linear *[]){&f->gate, &f->up}, 2, x);
         h = gated(g, h, f->gate.w->dim[1], act);
     } else {
         h = lar_nn_linear(g, (const lar_linear *[]){&f->up}, 1, x);
-        h = f->fused ? gated(g, h, f->up.w->dim[1] / 2, act)
-                     : lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){h}, 1, &p);
+        h = f->fused ? gated(g, h, f->up.w->dim[1] / 2, act) : lar_nn_act(g, h, act);
     }
     return lar_nn_linear(g, (const lar_linear *[]){&f->down}, 1, h);
 }
@@ -96,7 +115,7 @@ lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_
     lar_tensor *s = lar_nn_ffn(g, &m->shared, act, x);
     if (m->shared_gate.w) {
         lar_tensor *y = lar_nn_linear(g, (const lar_linear *[]){&m->shared_gate}, 1, x);
-        y = lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){y}, 1, &(lar_glu_param){LAR_ACT_SIGMOID});
+        y = lar_nn_act(g, y, LAR_ACT_SIGMOID);
         s = lar_node(g, LAR_OPDEF(row_scale), (lar_tensor *[]){s, y}, 2, NULL);
     }
     return lar_nn_add(g, h, s);

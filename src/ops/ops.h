@@ -77,6 +77,10 @@ typedef struct {
     float scale;
 } lar_route_param;
 enum { LAR_MAX_EXPERTS = 4096 };
+typedef struct {
+    int32_t tiled; /* ops/delta.c */
+} lar_delta_param;
+enum { LAR_STATE_FRESH = 2 }; /* ops/state.h */
 
 /* Keys and values lie in pages of LAR_PAGE cells; a page is also the chunk in which attention
  * combines them. Cache tensor: [head_dim, LAR_PAGE, n_head_kv, n_pages]; ops/kv_page.h. */

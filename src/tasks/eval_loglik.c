@@ -148,6 +148,7 @@ static lar_status eval_context(lar_eval_scorer *s, const int32_t *ids, int n, la
         p.n = LAR_MIN(batch, n - i);
         LAR_TRY(lar_engine_step(s->en, &p, 1, e));
     }
+    lar_seq_mark(s->seq); /* each continuation begins here */
     memcpy(s->row, p.logits, s->t->model->net->hp.n_vocab * sizeof *s->row);
     return LAR_OK;
 }

@@ -302,6 +302,11 @@ static lar_status begin_spec(lar_task *t, state *s, const lar_sampler_params *sp
         return LAR_OK;
     if (strcmp(p->speculate, "auto") != 0)
         o.only = p->speculate;
+    if (lar_engine_has_state(t->session->engine)) /* wrong guesses could not be taken back */
+        return o.only || t->session->draft
+                   ? lar_task_notice(t, e, "no speculation: %s layers remember a state",
+                                     t->model->net->def->arch)
+                   : LAR_OK;
     lar_spec_end(t->session->spec);
     if (lar_spec_begin(t->session->spec, &o, e) != LAR_OK)
         return lar_fail(e, LAR_EARG, "speculate: the session has no draft model (--draft MODEL)");
@@ -491,12 +496,13 @@ static lar_status shift(lar_task *t, lar_err *e)
               drop = LAR_MAX(1, (n - keep) / 2);
     lar_ids rest = {0};
     lar_status st = LAR_OK;
-    for (int i = keep + drop; i < n && st == LAR_OK; i++)
-        st = lar_ids_add(&rest, lar_seq_tokens(seq)[i], e);
-    lar_seq_truncate(seq, keep);
-    t->session->prompt_n = LAR_MIN(t->session->prompt_n, keep);
+    for (int i = 0; i < n && st == LAR_OK; i++)
+        if (i < keep || i >= keep + drop)
+            st = lar_ids_add(&rest, lar_seq_tokens(seq)[i], e);
+    const size_t held = (size_t)lar_seq_truncate(seq, keep);
+    t->session->prompt_n = LAR_MIN(t->session->prompt_n, (int)held);
     const int batch = lar_engine_batch(t->session->engine);
-    for (size_t i = 0; i < rest.n && st == LAR_OK; i += (size_t)batch) {
+    for (size_t i = held; i < rest.n && st == LAR_OK; i += (size_t)batch) {
         st = lar_task_cancelled(t) ? lar_fail(e, LAR_ECANCELLED, "cancelled") : LAR_OK;
         if (st == LAR_OK)
             st = eval(t, rest.p + i, (int)LAR_MIN((size_t)batch, rest.n - i), e);
@@ -512,7 +518,13 @@ static lar_status prompt_step(lar_task *t, lar_err *e)
 {
     state *s = t->state;
     const size_t batch = (size_t)lar_engine_batch(t->session->engine), left = s->prompt.n - s->at;
-    const int n = (int)LAR_MIN(batch, left);
+    int n = (int)LAR_MIN(batch, left);
+    if (lar_engine_has_state(t->session->engine) && n == (int)left) {
+        /* The last token by itself: what follows this prompt next time begins before it. */
+        if (n == 1)
+            lar_seq_mark(t->session->seq);
+        n = LAR_MAX(1, n - 1);
+    }
     LAR_TRY(eval(t, s->prompt.p + s->at, n, e));
     s->at += (size_t)n;
     if (s->at < s->prompt.n) {

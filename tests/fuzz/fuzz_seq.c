@@ -103,12 +103,13 @@ static uint8_t *mend_sequence(const uint8_t *p, size_t *n, bool ids)
     check(q != NULL);
     for (size_t i = 0; i < all; i++)
         q[i] = p[i % *n];
-    memcpy(q, "LARSEQ1", 8);
+    memcpy(q, "LARSEQ2", 8);
     put(q + 8, en->net->identity);
     put(q + 16, tokens);
-    put(q + 24, en->k[0]->stride[3] + en->v[0]->stride[3]);
+    put(q + 24, en->page_bytes);
     put(q + 32, (uint64_t)en->opts.kv_type->id << 32 | LAR_NUMERICS);
-    put(q + 40, (uint64_t)lar_net_n_caches(en->net) << 32 | LAR_PAGE);
+    put(q + 40, (uint64_t)en->n_rows << 32 | LAR_PAGE);
+    put(q + 48, 0);
     for (size_t i = 0; ids && i < tokens; i++)
         put(q + 64 + 4 * i, lar_u32(q + 64 + 4 * i) % en->net->hp.n_vocab);
     *n = all;

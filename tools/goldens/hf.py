@@ -89,6 +89,10 @@ MODELS = {
                     [("embedding scale", {"embedding_multiplier": 1.0}),
                      ("residual scale", {"residual_multiplier": 1.0}),
                      ("score scale", {"attention_multiplier": 0.1}), ("logit scale", {"logits_scaling": 1.0})]),
+    "lfm2": spec(T.Lfm2ForCausalLM,
+                 cfg(T.Lfm2Config, num_hidden_layers=4, intermediate_size=72, block_multiple_of=16, norm_eps=1e-3,
+                     layer_types=["conv", "full_attention", "conv", "conv"]), None,
+                 [("other heads", {"norm_eps": 0.5})]),
     "smollm3": spec(T.SmolLM3ForCausalLM, cfg(T.SmolLM3Config, num_hidden_layers=5, pad_token_id=1)),
 }
 
