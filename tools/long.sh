@@ -10,6 +10,7 @@ long() {
     long_soak
     long_kill_session
     long_kill_download
+    long_converted
     long_parity
 }
 
@@ -144,6 +145,17 @@ parity() {
         "$py" tools/parity/parity.py truth --model "$1" --work "$work" &&
         "$py" tools/parity/parity.py lar --model "$1" --work "$work" --lar "$(folder)/lar" &&
         "$py" tools/parity/parity.py report --work "$work"
+}
+
+# What `lar convert` writes, opened by llama-cpp-python.
+long_converted() {
+    need_packages python3-venv || true
+    if ! parity_ready >"$out/venv.log" 2>&1; then
+        skip "converted files in another program" "Python packages could not be installed ($out/venv.log)"
+        return
+    fi
+    built_counts "converted files in another program" \
+        "$out/venv/bin/python" tools/parity/hf_peer.py --lar "$(folder)/lar"
 }
 
 long_parity() {

@@ -20,6 +20,7 @@ typedef struct lar_convert_result {
     const char *arch;
     uint64_t bytes, n_params;
     size_t n_tensors;
+    bool own_split; /* text is split by a pattern that GGUF has no name for */
 } lar_convert_result;
 
 lar_status lar_convert_hf(const char *folder, const char *out, const lar_convert_options *o,

@@ -689,8 +689,10 @@ lar_status lar_convert_hf(const char *folder, const char *out, const lar_convert
     lar_hf h = {.folder = folder};
     lar_status s = run(&h, out, o, e);
     if (s == LAR_OK) {
-        *result = (lar_convert_result){
-            .arch = h.def->arch, .bytes = lar_gguf_writer_bytes(h.w), .n_tensors = h.n_out};
+        *result = (lar_convert_result){.arch = h.def->arch,
+                                       .bytes = lar_gguf_writer_bytes(h.w),
+                                       .n_tensors = h.n_out,
+                                       .own_split = h.own_split};
         for (size_t i = 0; i < h.n_out; i++)
             result->n_params +=
                 (uint64_t)(h.out[i].dim[0] * h.out[i].dim[1] * h.out[i].dim[2] * h.out[i].dim[3]);

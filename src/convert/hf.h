@@ -58,7 +58,8 @@ struct lar_hf {
     lar_safetensors *st;
     lar_gguf_writer *w;
     int64_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_vocab;
-    bool tied; /* the embeddings are the head */
+    bool tied;      /* the embeddings are the head */
+    bool own_split; /* the tokenizer's split pattern is kept under a key of ours */
     struct lar__hf_out *out;
     size_t n_out, cap_out;
 };

@@ -16,7 +16,8 @@
 
 #define KEY "tokenizer.ggml."
 #define SPACE_MARK "\xE2\x96\x81"
-/* Our own key for a split pattern that `pre` has no name for; other programs do not look at it. */
+/* Our own key for a split pattern that `pre` has no name for; other programs do not look at it, and
+ * split as they do by default. */
 #define PRE_REGEX "tokenizer.lar.pre_regex"
 
 typedef struct vocab {
@@ -282,7 +283,8 @@ static lar_status put_pre(lar_hf *h, const json_t *pre, lar_err *e)
             name = known_pre[i].pre;
     if (s == LAR_OK) {
         lar_gguf_put_string(h->w, KEY "pre", name ? name : "default");
-        if (!name && rules.p)
+        h->own_split = !name && rules.p;
+        if (h->own_split)
             lar_gguf_put_string(h->w, PRE_REGEX, rules.p);
     }
     lar_buf_free(&rules);
@@ -583,16 +585,18 @@ static lar_status read_tokenizer(lar_hf *h, vocab *v, const json_t *tok, const j
 static lar_status with_json(lar_hf *h, const json_t *tok, const json_t *tc, const json_t *gc,
                             lar_err *e)
 {
-    vocab v = {.n = LAR_MAX((size_t)h->n_vocab, highest_id(tok) + 1), .keep = json_array()};
+    const size_t n = highest_id(tok) + 1;
+    if (n > (size_t)h->n_vocab)
+        return lar_fail(e, LAR_EFORMAT,
+                        "tokenizer.json: %zu tokens, config.json's vocab_size is %lld", n,
+                        (long long)h->n_vocab);
+    vocab v = {.n = (size_t)h->n_vocab, .keep = json_array()};
     v.tokens = lar_alloc_array(v.n, sizeof *v.tokens);
     v.scores = lar_alloc_array(v.n, sizeof *v.scores);
     v.types = lar_alloc_array(v.n, sizeof *v.types);
     lar_status s = v.tokens && v.scores && v.types && v.keep
                        ? LAR_OK
                        : lar_fail(e, LAR_ENOMEM, "tokenizer: out of memory for %zu tokens", v.n);
-    if (s == LAR_OK && v.n > (size_t)h->n_vocab)
-        s = lar_fail(e, LAR_EFORMAT, "tokenizer.json: %zu tokens, config.json's vocab_size is %lld",
-                     v.n, (long long)h->n_vocab);
     if (s == LAR_OK)
         s = read_tokenizer(h, &v, tok, tc, gc, e);
     lar_free(v.tokens);

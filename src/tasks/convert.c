@@ -64,6 +64,11 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     if (p->type && !(o.type = lar_dtype_by_name(p->type)))
         return lar_fail(e, LAR_EARG, "type: '%.40s' is no element type", p->type);
     LAR_TRY(lar_convert_hf(p->input, p->output, &o, &r, e));
+    if (r.own_split)
+        LAR_TRY(lar_task_notice(t, e,
+                                "GGUF has no name for how the tokenizer splits text: LAR uses the "
+                                "pattern in tokenizer.lar.pre_regex, other programs their default, "
+                                "which may give other tokens"));
     json_t *j = json_object();
     lar_json_put(j, "file", lar_json_text(p->output, strlen(p->output)), &bad);
     lar_json_put(j, "architecture", json_string(r.arch), &bad);
