@@ -146,6 +146,10 @@ LAR_API lar_status lar_session_clear(lar_session *s, lar_err *e); /* forget ever
  * process. Requests look there by themselves. Call it when nobody waits: the first time with a
  * model, its whole file is read. Nothing depends on its success. */
 LAR_API lar_status lar_session_keep(lar_session *s, lar_err *e);
+/* What a prefix_dir holds; with `clear`, all of it is removed first. Other files in the folder are
+ * neither counted nor touched. A folder that is not there holds nothing. */
+LAR_API lar_status lar_prefix_survey(const char *prefix_dir, int clear, uint64_t *files,
+                                     uint64_t *bytes, lar_err *e);
 LAR_API lar_status lar_session_save(lar_session *s, const char *path, lar_err *e); /* atomic */
 LAR_API lar_status lar_session_load(lar_session *s, const char *path, lar_err *e);
 

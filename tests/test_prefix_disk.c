@@ -467,6 +467,33 @@ static void test_concurrent(void **state)
     assert_true(look().bytes <= room);
 }
 
+/* An empty folder that is called like a page gives way. */
+static void test_in_the_way(void **state)
+{
+    (void)state;
+    char *a = fields(400, 3, "");
+    uint64_t n, bytes;
+    lar_err e = {0};
+    wipe();
+    ask_new(model, "f16", a, true, 0, NULL);
+    const files f = look();
+    assert_true(f.n > 3);
+    for (int i = 0; i < f.n; i += 2) {
+        assert_int_equal(unlink(f.name[i]), 0);
+        assert_int_equal(mkdir(f.name[i], 0700), 0);
+    }
+    ask_new(model, "f16", a, true, 0, NULL);
+    assert_int_equal(look().n, f.n);
+    assert_int_equal(lar_prefix_survey(dir, 0, &n, &bytes, &e), LAR_OK);
+    assert_int_equal(n, f.n + 1); /* and the list of models */
+    assert_true(bytes > f.bytes);
+    assert_int_equal(lar_prefix_survey(dir, 1, &n, &bytes, &e), LAR_OK);
+    assert_true(n == 0 && bytes == 0 && look().n == 0);
+    assert_int_equal(lar_prefix_survey("build/no/such/folder", 1, &n, &bytes, &e), LAR_OK);
+    assert_int_equal(lar_prefix_survey(NULL, 1, &n, &bytes, &e), LAR_EARG);
+    lar_string_free(a);
+}
+
 static void test_private(void **state)
 {
     (void)state;
@@ -494,7 +521,7 @@ int main(void)
         cmocka_unit_test(test_no_folder),    cmocka_unit_test(test_model_id),
 #ifndef _WIN32
         cmocka_unit_test(test_killed),       cmocka_unit_test(test_concurrent),
-        cmocka_unit_test(test_private),
+        cmocka_unit_test(test_private),      cmocka_unit_test(test_in_the_way),
 #endif
     };
     return cmocka_run_group_tests_name("prefix on disk", tests, set_up, tear_down);

@@ -196,6 +196,15 @@ lar_status lar_session_keep(lar_session *s, lar_err *e)
     return st;
 }
 
+lar_status lar_prefix_survey(const char *prefix_dir, int clear, uint64_t *files, uint64_t *bytes,
+                             lar_err *e)
+{
+    if (!prefix_dir || !files || !bytes)
+        return lar_fail(e, LAR_EARG, "lar_prefix_survey: %s is NULL",
+                        prefix_dir ? "files or bytes" : "prefix_dir");
+    return lar_prefix_disk_survey(prefix_dir, clear != 0, files, bytes, e);
+}
+
 lar_status lar_session_save(lar_session *s, const char *path, lar_err *e)
 {
     if (!s || !path)

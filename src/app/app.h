@@ -247,8 +247,14 @@ lar_status cli_run_request(lar_request *r, lar_event_fn *fn, void *user, lar_err
 int cli_report(const cli_args *a, const lar_err *e);
 /* Say what was reduced: the notices of session and model. */
 void cli_say_notices(const cli_args *a, const cli_client *c);
-/* A request whose whole result is wanted: *out is a new reference. */
-lar_status cli_run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out, lar_err *e);
+/* Open what is needed, make the verb's request, set the fields that were given but for `except`. */
+lar_status cli_prepare(cli_args *a, cli_client *c, enum cli_need need, const char *model,
+                       const char *except, lar_request **r, lar_err *e);
+/* The rest of a verb that shows one result: unless `s` says that something failed before, run the
+ * request with a bar of progress and print what comes, as JSON where that is asked for. Frees r and
+ * c. The exit code. */
+int cli_show_result(cli_args *a, cli_client *c, lar_request *r, lar_status s, lar_err *e,
+                    void (*print)(const cli_args *a, const json_t *result));
 json_t *cli_model_json(lar_model *m, bool full, lar_err *e);
 
 /* ---- prefix.c ---------------------------------------------------------------------- */

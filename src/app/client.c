@@ -266,16 +266,49 @@ int cli_report(const cli_args *a, const lar_err *e)
     return CLI_FAIL;
 }
 
+/* ---- one request, its result ------------------------------------------------------------------
+ */
+
 typedef struct result_sink {
     const cli_args *a;
     json_t *result;
+    double drawn; /* when the bar was, or the request began */
+    bool shown;
 } result_sink;
+
+static void wipe(result_sink *k)
+{
+    if (k->shown)
+        fputs("\r\033[K", stderr);
+    k->shown = false;
+}
+
+/* A bar of what is done, on a terminal, once somebody waits. */
+static void draw(result_sink *k, double done, const char *text)
+{
+    enum { BAR = 24 };
+    const double now = lar_clock();
+    if (!k->a->ui.tty_err || now - k->drawn < (k->shown ? 0.1 : 0.5))
+        return;
+    const int full = (int)(done * BAR), room = cli_width(stderr) - BAR - 4;
+    fprintf(stderr, "\r\033[K%s[", cli_on(&k->a->ui, stderr, CLI_DIM));
+    for (int i = 0; i < BAR; i++)
+        fputc(i < full ? '#' : '.', stderr);
+    fprintf(stderr, "] %.*s%s", LAR_MAX(room, 0), text, cli_off(&k->a->ui, stderr));
+    fflush(stderr);
+    k->shown = true;
+    k->drawn = now;
+}
 
 static int on_result(const lar_event *ev, void *user)
 {
     result_sink *k = user;
     switch (lar_event_get_kind(ev)) {
+    case LAR_EVENT_PROGRESS:
+        draw(k, lar_event_get_number(ev), lar_event_get_text(ev, NULL));
+        break;
     case LAR_EVENT_NOTICE:
+        wipe(k);
         cli_note(&k->a->ui, "%s", lar_event_get_text(ev, NULL));
         break;
     case LAR_EVENT_RESULT:
@@ -288,24 +321,49 @@ static int on_result(const lar_event *ev, void *user)
     return 0;
 }
 
-lar_status cli_run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out, lar_err *e)
+static lar_status run_for_result(cli_args *a, cli_client *c, lar_request *r, json_t **out,
+                                 lar_err *e)
 {
-    result_sink k = {a, NULL};
+    result_sink k = {.a = a, .drawn = lar_clock()};
     lar_status s = LAR_OK;
-    *out = NULL;
     if (c->s)
         s = lar_request_set_session(r, c->s, e);
     else if (c->m)
         s = lar_request_set_model(r, c->m, e);
     if (s == LAR_OK)
         s = cli_run_request(r, on_result, &k, e);
+    wipe(&k);
     if (s == LAR_OK && !k.result)
         s = lar_fail(e, LAR_EFORMAT, "task '%s' gave no result", a->verb->task);
-    if (s == LAR_OK)
-        *out = k.result;
-    else
-        json_decref(k.result);
+    *out = k.result;
     return s;
+}
+
+lar_status cli_prepare(cli_args *a, cli_client *c, enum cli_need need, const char *model,
+                       const char *except, lar_request **r, lar_err *e)
+{
+    LAR_TRY(cli_client_open(a, c, model, need, e));
+    LAR_TRY(lar_request_new(c->rt, a->verb->task, r, e));
+    return cli_args_apply(a, *r, except, e);
+}
+
+int cli_show_result(cli_args *a, cli_client *c, lar_request *r, lar_status s, lar_err *e,
+                    void (*print)(const cli_args *a, const json_t *result))
+{
+    json_t *result = NULL;
+    int code = CLI_OK;
+    if (s == LAR_OK)
+        s = run_for_result(a, c, r, &result, e);
+    if (s != LAR_OK)
+        code = cli_report(a, e);
+    else if (cli_is_on(a, "json"))
+        code = cli_print_json(&a->ui, result);
+    else
+        print(a, result);
+    json_decref(result);
+    lar_request_free(r);
+    cli_client_close(c);
+    return code;
 }
 
 json_t *cli_model_json(lar_model *m, bool full, lar_err *e)

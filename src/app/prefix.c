@@ -66,7 +66,11 @@ void cli_prefix_options(const cli_args *a, cli_client *c, lar_session_options *o
 
 #ifndef _WIN32
 /* A process of its own, which nobody waits for and which holds nothing open, stores the prompt: the
- * command ends as soon as the answer is there. */
+ * command ends as soon as the answer is there.
+ *
+ * The copy of a process with threads may use malloc, libsodium and the library only because no
+ * other thread holds a lock of theirs: the pool's workers are the only ones, they rest between
+ * requests, and even at work they take nothing but units. What is called here uses no pool. */
 static void keep_beside(lar_session *s)
 {
     const pid_t pid = fork();
@@ -85,7 +89,8 @@ static void keep_beside(lar_session *s)
     const long most = sysconf(_SC_OPEN_MAX);
     for (int fd = 0; fd < (most > 0 && most < 4096 ? (int)most : 4096); fd++)
         close(fd);
-    if (open("/dev/null", O_RDWR) == 0 && dup(0) == 1 && dup(0) == 2 && nice(10) != -2)
+    (void)!nice(10); /* a matter of manners: whether it works is all the same */
+    if (open("/dev/null", O_RDWR) == 0 && dup(0) == 1 && dup(0) == 2)
         lar_session_keep(s, NULL);
     _exit(0);
 }
@@ -111,51 +116,14 @@ void cli_prefix_keep(cli_client *c, const json_t *result)
 /* ---- lar cache ---------------------------------------------------------------------------------
  */
 
-typedef struct survey {
-    const char *dir;
-    double files, bytes;
-    bool clear;
-    lar_buf path;
-} survey;
-
-/* Names that the library makes: hex digits, '-', hex digits, ".kv"; "models"; and what is written
- * aside for either. Anything else in the folder is somebody's. */
-static bool is_ours(const char *name)
-{
-    static const char hex[] = "0123456789abcdef";
-    const char *rest = name + 6;
-    if (strncmp(name, "models", 6) != 0) {
-        if (strspn(name, hex) != 16 || name[16] != '-' || strspn(name + 17, hex) != 48 ||
-            strncmp(name + 65, ".kv", 3) != 0)
-            return false;
-        rest = name + 68;
-    }
-    return !*rest || (*rest == '.' && strspn(rest + 1, hex) == 16 && !strcmp(rest + 17, ".tmp"));
-}
-
-static void see_file(const char *name, const lar_file_id *id, void *user)
-{
-    survey *v = user;
-    if (!is_ours(name))
-        return;
-    v->files++;
-    v->bytes += (double)id->size;
-    if (!v->clear)
-        return;
-    lar_buf_clear(&v->path);
-    lar_buf_printf(&v->path, "%s/%s", v->dir, name);
-    if (!v->path.oom)
-        lar_file_remove(v->path.p);
-}
-
 json_t *cli_prefix_json(const cli_ui *ui)
 {
     char *dir = cli_prefix_dir();
-    survey v = {.dir = dir};
+    uint64_t files = 0, bytes = 0;
     if (dir)
-        lar_dir_each(dir, see_file, &v, NULL);
-    json_t *j = json_pack("{s:s?,s:I,s:I,s:I}", "directory", dir, "files", (json_int_t)v.files,
-                          "bytes", (json_int_t)v.bytes, "limit", (json_int_t)limit_bytes(ui));
+        lar_prefix_survey(dir, 0, &files, &bytes, NULL);
+    json_t *j = json_pack("{s:s?,s:I,s:I,s:I}", "directory", dir, "files", (json_int_t)files,
+                          "bytes", (json_int_t)bytes, "limit", (json_int_t)limit_bytes(ui));
     lar_free(dir);
     return j;
 }
@@ -176,15 +144,8 @@ void cli_prefix_line(const json_t *j, char *out, size_t size)
 static lar_status clear(lar_err *e)
 {
     char *dir = cli_prefix_dir();
-    survey v = {.dir = dir, .clear = true}, left = {.dir = dir};
-    lar_status s = dir ? lar_dir_each(dir, see_file, &v, e) : LAR_OK;
-    if (s == LAR_OK && dir)
-        s = lar_dir_each(dir, see_file, &left, e);
-    if (s == LAR_ENOTFOUND)
-        s = LAR_OK;
-    if (s == LAR_OK && left.files > 0)
-        s = lar_fail(e, LAR_EIO, "%s: %.0f files could not be removed", dir, left.files);
-    lar_buf_free(&v.path);
+    uint64_t files, bytes;
+    const lar_status s = dir ? lar_prefix_survey(dir, 1, &files, &bytes, e) : LAR_OK;
     lar_free(dir);
     return s;
 }

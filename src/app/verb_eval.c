@@ -1,4 +1,4 @@
-/* verb_eval.c - lar eval: which description, one request with a line of progress, its figures. */
+/* verb_eval.c - lar eval: which description, one request, its figures. */
 #include "app/app.h"
 #include "base/os.h"
 #include <string.h>
@@ -108,60 +108,6 @@ static int list(cli_args *a)
     return code;
 }
 
-/* ---- progress ----------------------------------------------------------------------------------
- */
-
-typedef struct sink {
-    const cli_args *a;
-    json_t *result;
-    bool drawn;
-    double last;
-} sink;
-
-static void wipe(sink *k)
-{
-    if (k->drawn)
-        fputs("\r\033[K", stderr);
-    k->drawn = false;
-}
-
-static void draw(sink *k, double done, const char *text)
-{
-    enum { BAR = 24 };
-    const double now = lar_clock();
-    if (!k->a->ui.tty_err || (k->drawn && now - k->last < 0.1 && done < 1))
-        return;
-    const int full = (int)(done * BAR);
-    fprintf(stderr, "\r\033[K%s[", cli_on(&k->a->ui, stderr, CLI_DIM));
-    for (int i = 0; i < BAR; i++)
-        fputc(i < full ? '#' : '.', stderr);
-    fprintf(stderr, "] %s%s", text, cli_off(&k->a->ui, stderr));
-    fflush(stderr);
-    k->drawn = true;
-    k->last = now;
-}
-
-static int on_event(const lar_event *ev, void *user)
-{
-    sink *k = user;
-    switch (lar_event_get_kind(ev)) {
-    case LAR_EVENT_PROGRESS:
-        draw(k, lar_event_get_number(ev), lar_event_get_text(ev, NULL));
-        break;
-    case LAR_EVENT_NOTICE:
-        wipe(k);
-        cli_note(&k->a->ui, "%s", lar_event_get_text(ev, NULL));
-        break;
-    case LAR_EVENT_RESULT:
-        json_decref(k->result);
-        k->result = json_loads(lar_event_get_json(ev), JSON_ALLOW_NUL, NULL);
-        break;
-    default:
-        break;
-    }
-    return 0;
-}
-
 /* ---- the result
  * ---------------------------------------------------------------------------------- */
 
@@ -228,57 +174,38 @@ static void print(const cli_args *a, const json_t *r)
     printf("%-24s %s\n", "data sha256", cli_str(r, "settings.data_sha256", ""));
 }
 
-static lar_status run_task(cli_args *a, cli_client *c, const char *task, json_t **out, lar_err *e)
+static lar_status set_names(const cli_args *a, lar_request *r, const char *task, lar_err *e)
 {
-    lar_request *r = NULL;
-    char *path = NULL, *judge = NULL;
-    sink k = {.a = a};
     const char *j = cli_get(a, "judge");
-    lar_status s = find_task(task, &path, e);
-    if (s == LAR_OK && j && !strstr(j, "://"))
-        s = cli_model_path(j, &judge, e);
+    char *judge = NULL;
+    LAR_TRY(lar_request_set_string(r, "task", task, e));
+    if (!j)
+        return LAR_OK;
+    lar_status s = strstr(j, "://") ? LAR_OK : cli_model_path(j, &judge, e);
     if (s == LAR_OK)
-        s = cli_client_open(a, c, a->n_words > 1 ? a->words[1] : NULL, CLI_NEED_SESSION, e);
-    if (s == LAR_OK)
-        s = lar_request_new(c->rt, a->verb->task, &r, e);
-    if (s == LAR_OK)
-        s = lar_request_set_session(r, c->s, e);
-    if (s == LAR_OK)
-        s = cli_args_apply(a, r, "task|judge", e);
-    if (s == LAR_OK)
-        s = lar_request_set_string(r, "task", path, e);
-    if (s == LAR_OK && j)
         s = lar_request_set_string(r, "judge", judge ? judge : j, e);
-    if (s == LAR_OK)
-        s = cli_run_request(r, on_event, &k, e);
-    wipe(&k);
-    if (s == LAR_OK && !k.result)
-        s = lar_fail(e, LAR_EFORMAT, "the evaluation gave no result");
-    *out = k.result;
-    lar_free(path);
     lar_free(judge);
-    lar_request_free(r);
     return s;
 }
 
 static int run(cli_args *a)
 {
     cli_client c = {0};
+    lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
-    int code = CLI_OK;
+    char *task = NULL;
     if (!a->n_words)
         return list(a);
-    if (run_task(a, &c, a->words[0], &result, &e) != LAR_OK) {
-        code = cli_report(a, &e);
-        if (code == CLI_INTERRUPTED && cli_get(a, "records"))
-            cli_note(&a->ui, "stopped; the same command goes on from %s", cli_get(a, "records"));
-    } else if (cli_is_on(a, "json"))
-        code = cli_print_json(&a->ui, result);
-    else
-        print(a, result);
-    json_decref(result);
-    cli_client_close(&c);
+    lar_status s = find_task(a->words[0], &task, &e);
+    if (s == LAR_OK)
+        s = cli_prepare(a, &c, CLI_NEED_SESSION, a->n_words > 1 ? a->words[1] : NULL, "judge", &r,
+                        &e);
+    if (s == LAR_OK)
+        s = set_names(a, r, task, &e);
+    lar_free(task);
+    const int code = cli_show_result(a, &c, r, s, &e, print);
+    if (code == CLI_INTERRUPTED && cli_get(a, "records"))
+        cli_note(&a->ui, "stopped; the same command goes on from %s", cli_get(a, "records"));
     return code;
 }
 

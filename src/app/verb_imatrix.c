@@ -1,8 +1,9 @@
 /* verb_imatrix.c - lar imatrix: one request, what was written. */
 #include "app/app.h"
 
-static void print(const json_t *r)
+static void print(const cli_args *a, const json_t *r)
 {
+    (void)a;
     printf("%s: %.0f matrices, %.0f windows of %.0f tokens\n", cli_str(r, "file", ""),
            cli_num(r, "matrices", 0), cli_num(r, "windows", 0), cli_num(r, "window", 0));
     if (cli_num(r, "experts_without_tokens", 0) > 0)
@@ -14,29 +15,8 @@ static int run(cli_args *a)
     cli_client c = {0};
     lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
-    int code = CLI_OK;
-    if (a->n_words) {
-        cli_error(&a->ui, "unexpected argument '%.80s'", a->words[0]);
-        return CLI_USAGE;
-    }
-    lar_status s = cli_client_open(a, &c, NULL, CLI_NEED_SESSION, &e);
-    if (s == LAR_OK)
-        s = lar_request_new(c.rt, a->verb->task, &r, &e);
-    if (s == LAR_OK)
-        s = cli_args_apply(a, r, "", &e);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s != LAR_OK)
-        code = cli_report(a, &e);
-    else if (cli_is_on(a, "json"))
-        code = cli_print_json(&a->ui, result);
-    else
-        print(result);
-    json_decref(result);
-    lar_request_free(r);
-    cli_client_close(&c);
-    return code;
+    const lar_status s = cli_prepare(a, &c, CLI_NEED_SESSION, NULL, NULL, &r, &e);
+    return cli_show_result(a, &c, r, s, &e, print);
 }
 
 const cli_verb cli_verb_imatrix = {

@@ -13,9 +13,10 @@ static double real(const json_t *o, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
-static void print(const json_t *r)
+static void print(const cli_args *a, const json_t *r)
 {
     const json_t *ci = json_object_get(r, "ci95"), *kl = json_object_get(r, "kl");
+    (void)a;
     row("perplexity", "%.4f +- %.4f", real(r, "perplexity"), real(r, "stderr"));
     row("95 % interval", "%.4f to %.4f", json_number_value(json_array_get(ci, 0)),
         json_number_value(json_array_get(ci, 1)));
@@ -35,11 +36,9 @@ static int run(cli_args *a)
     cli_client c = {0};
     lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
     char *reference = NULL;
     const char *model = cli_get(a, "model"), *file = cli_get(a, "file");
     const char *ref = cli_get(a, "reference");
-    int code = CLI_OK;
     size_t used = 0;
     if (!model && a->n_words)
         model = a->words[used++];
@@ -49,30 +48,15 @@ static int run(cli_args *a)
         cli_error(&a->ui, "unexpected argument '%.80s'", a->words[used]);
         return CLI_USAGE;
     }
-    lar_status s = cli_client_open(a, &c, model, CLI_NEED_SESSION, &e);
-    if (s == LAR_OK)
-        s = lar_request_new(c.rt, a->verb->task, &r, &e);
-    if (s == LAR_OK)
-        s = cli_args_apply(a, r, "reference", &e);
+    lar_status s = cli_prepare(a, &c, CLI_NEED_SESSION, model, "reference", &r, &e);
     if (s == LAR_OK && file)
         s = lar_request_set_string(r, "file", file, &e);
     if (s == LAR_OK && ref)
         s = cli_model_path(ref, &reference, &e);
     if (s == LAR_OK && ref)
         s = lar_request_set_string(r, "reference", reference, &e);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s != LAR_OK)
-        code = cli_report(a, &e);
-    else if (cli_is_on(a, "json"))
-        code = cli_print_json(&a->ui, result);
-    else
-        print(result);
-    json_decref(result);
     lar_free(reference);
-    lar_request_free(r);
-    cli_client_close(&c);
-    return code;
+    return cli_show_result(a, &c, r, s, &e, print);
 }
 
 const cli_verb cli_verb_perplexity = {

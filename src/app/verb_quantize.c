@@ -1,8 +1,9 @@
-/* verb_quantize.c - lar quantize: one request, a line of progress, the file's figures. */
+/* verb_quantize.c - lar quantize: one request, the file's figures. */
 #include "app/app.h"
 
-static void print(const json_t *r)
+static void print(const cli_args *a, const json_t *r)
 {
+    (void)a;
     char after[32], before[32];
     const json_t *types = json_object_get(r, "types"), *v;
     const char *name, *comma = "";
@@ -27,33 +28,16 @@ static int run(cli_args *a)
     cli_client c = {0};
     lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
-    int code = CLI_OK;
     if (a->n_words != 3) {
         cli_error(&a->ui, "want three words, the file, the file to write and the type; found %zu",
                   a->n_words);
         cli_hint(&a->ui, "lar quantize IN.gguf OUT.gguf Q4_K_M");
         return CLI_USAGE;
     }
-    lar_status s = cli_client_open(a, &c, NULL, CLI_NEED_RUNTIME, &e);
-    if (s == LAR_OK)
-        s = lar_request_new(c.rt, a->verb->task, &r, &e);
-    if (s == LAR_OK)
-        s = cli_args_apply(a, r, "input|output|type", &e);
+    lar_status s = cli_prepare(a, &c, CLI_NEED_RUNTIME, NULL, NULL, &r, &e);
     for (size_t i = 0; s == LAR_OK && i < LAR_LEN(names); i++)
         s = lar_request_set_string(r, names[i], a->words[i], &e);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s != LAR_OK)
-        code = cli_report(a, &e);
-    else if (cli_is_on(a, "json"))
-        code = cli_print_json(&a->ui, result);
-    else
-        print(result);
-    json_decref(result);
-    lar_request_free(r);
-    cli_client_close(&c);
-    return code;
+    return cli_show_result(a, &c, r, s, &e, print);
 }
 
 const cli_verb cli_verb_quantize = {

@@ -8,27 +8,18 @@ static const char *the_model(const cli_args *a)
     return m ? m : a->n_words ? a->words[0] : NULL;
 }
 
-/* Open, make the request, set the given fields. */
-static lar_status prepare(cli_args *a, cli_client *c, enum cli_need need, const char *model,
-                          lar_request **r, lar_err *e)
-{
-    LAR_TRY(cli_client_open(a, c, model, need, e));
-    LAR_TRY(lar_request_new(c->rt, a->verb->task, r, e));
-    return cli_args_apply(a, *r, NULL, e);
-}
-
-static int finish(cli_args *a, cli_client *c, lar_request *r, lar_status s, const lar_err *e,
-                  int code)
-{
-    if (s != LAR_OK)
-        code = cli_report(a, e);
-    lar_request_free(r);
-    cli_client_close(c);
-    return code;
-}
-
 /* ---- tokenize
  * ----------------------------------------------------------------------------------------- */
+
+static void print_tokens(const cli_args *a, const json_t *result)
+{
+    json_t *id;
+    size_t i;
+    (void)a;
+    json_array_foreach(json_object_get(result, "tokens"), i, id)
+        printf("%s%lld", i ? " " : "", (long long)json_integer_value(id));
+    putchar('\n');
+}
 
 static int run_tokenize(cli_args *a)
 {
@@ -36,26 +27,14 @@ static int run_tokenize(cli_args *a)
     lar_request *r = NULL;
     lar_err e = {0};
     lar_buf in = {0};
-    json_t *result = NULL, *id;
-    size_t i;
-    lar_status s = prepare(a, &c, CLI_NEED_VOCAB, the_model(a), &r, &e);
+    lar_status s = cli_prepare(a, &c, CLI_NEED_VOCAB, the_model(a), NULL, &r, &e);
     if (s == LAR_OK && !cli_get(a, "text")) {
         s = cli_read_stdin(&in, &e);
         if (s == LAR_OK)
             s = lar_request_set_bytes(r, "text", in.p ? in.p : "", in.n, &e);
     }
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s == LAR_OK && cli_is_on(a, "json")) {
-        cli_print_json(&a->ui, result);
-    } else if (s == LAR_OK) {
-        json_array_foreach(json_object_get(result, "tokens"), i, id)
-            printf("%s%lld", i ? " " : "", (long long)json_integer_value(id));
-        putchar('\n');
-    }
-    json_decref(result);
     lar_buf_free(&in);
-    return finish(a, &c, r, s, &e, CLI_OK);
+    return cli_show_result(a, &c, r, s, &e, print_tokens);
 }
 
 const cli_verb cli_verb_tokenize = {
@@ -122,31 +101,28 @@ static lar_status template_input(cli_args *a, lar_request *r, lar_err *e)
     return s;
 }
 
+/* The prompt to the byte: no line end is added in a pipe. */
+static void print_prompt(const cli_args *a, const json_t *result)
+{
+    const json_t *t = json_object_get(result, "text");
+    const size_t n = json_string_length(t);
+    const char *p = json_string_value(t);
+    fwrite(p ? p : "", 1, n, stdout);
+    if (a->ui.tty_out && n && p[n - 1] != '\n')
+        putchar('\n');
+}
+
 static int run_template(cli_args *a)
 {
     cli_client c = {0};
     lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
-    bool model = the_model(a) || !cli_get(a, "template");
-    lar_status s = prepare(a, &c, model ? CLI_NEED_VOCAB : CLI_NEED_RUNTIME, the_model(a), &r, &e);
+    const bool model = the_model(a) || !cli_get(a, "template");
+    lar_status s =
+        cli_prepare(a, &c, model ? CLI_NEED_VOCAB : CLI_NEED_RUNTIME, the_model(a), NULL, &r, &e);
     if (s == LAR_OK)
         s = template_input(a, r, &e);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s == LAR_OK && cli_is_on(a, "json")) {
-        cli_print_json(&a->ui, result);
-    } else if (s == LAR_OK) {
-        const json_t *t = json_object_get(result, "text");
-        size_t n = json_string_length(t);
-        const char *p = json_string_value(t);
-        fwrite(p ? p : "", 1, n,
-               stdout); /* the prompt to the byte: no newline is added in a pipe */
-        if (a->ui.tty_out && n && p[n - 1] != '\n')
-            putchar('\n');
-    }
-    json_decref(result);
-    return finish(a, &c, r, s, &e, CLI_OK);
+    return cli_show_result(a, &c, r, s, &e, print_prompt);
 }
 
 static const cli_flag template_own[] = {
@@ -175,13 +151,19 @@ const cli_verb cli_verb_template = {
 /* ---- logits
  * ------------------------------------------------------------------------------------ */
 
+static void print_logits(const cli_args *a, const json_t *result)
+{
+    cli_print_rows(&a->ui, json_object_get(result, "logits"));
+    printf("%ssha256 %s%s\n", cli_on(&a->ui, stdout, CLI_DIM), cli_str(result, "sha256", ""),
+           cli_off(&a->ui, stdout));
+}
+
 static int run_logits(cli_args *a)
 {
     cli_client c = {0};
     lar_request *r = NULL;
     lar_err e = {0};
-    json_t *result = NULL;
-    lar_status s = prepare(a, &c, CLI_NEED_SESSION, cli_get(a, "model"), &r, &e);
+    lar_status s = cli_prepare(a, &c, CLI_NEED_SESSION, cli_get(a, "model"), NULL, &r, &e);
     const char *words = cli_words(a, 0);
     lar_buf in = {0};
     if (s == LAR_OK && words && cli_get(a, "prompt"))
@@ -195,17 +177,7 @@ static int run_logits(cli_args *a)
             s = lar_request_set_bytes(r, "prompt", in.p, in.n, &e);
     }
     lar_buf_free(&in);
-    if (s == LAR_OK)
-        s = cli_run_for_result(a, &c, r, &result, &e);
-    if (s == LAR_OK && cli_is_on(a, "json")) {
-        cli_print_json(&a->ui, result);
-    } else if (s == LAR_OK) {
-        cli_print_rows(&a->ui, json_object_get(result, "logits"));
-        printf("%ssha256 %s%s\n", cli_on(&a->ui, stdout, CLI_DIM), cli_str(result, "sha256", ""),
-               cli_off(&a->ui, stdout));
-    }
-    json_decref(result);
-    return finish(a, &c, r, s, &e, CLI_OK);
+    return cli_show_result(a, &c, r, s, &e, print_logits);
 }
 
 const cli_verb cli_verb_logits = {

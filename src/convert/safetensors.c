@@ -136,19 +136,21 @@ static void sort(lar_st_tensor *t, size_t n,
 
 /* The format has neither overlaps nor holes: what is left over belongs to a tensor that is gone, or
  * to another file. */
-static lar_status check_places(lar_st_tensor *t, size_t n, const char *file, const uint8_t *data,
-                               size_t size, lar_err *e)
+static lar_status check_places(lar_safetensors *s, size_t first, const char *file,
+                               const uint8_t *data, size_t size, lar_err *e)
 {
     const uint8_t *at = data;
-    sort(t, n, by_place);
-    for (size_t i = 0; i < n; i++) {
-        if (t[i].data < at)
+    if (s->n > first)
+        sort(s->t + first, s->n - first, by_place);
+    for (size_t i = first; i < s->n; i++) {
+        const lar_st_tensor *t = &s->t[i];
+        if (t->data < at)
             return lar_fail(e, LAR_EFORMAT, "%s: the data of %.80s and %.80s overlaps", file,
-                            t[i - 1].name, t[i].name);
-        if (t[i].data > at)
+                            t[-1].name, t->name);
+        if (t->data > at)
             return lar_fail(e, LAR_EFORMAT, "%s: %zu bytes before %.80s are no tensor's", file,
-                            (size_t)(t[i].data - at), t[i].name);
-        at += t[i].bytes;
+                            (size_t)(t->data - at), t->name);
+        at += t->bytes;
     }
     return at == data + size ? LAR_OK
                              : lar_fail(e, LAR_EFORMAT, "%s: %zu bytes at its end are no tensor's",
@@ -183,13 +185,14 @@ static lar_status read_file(lar_safetensors *s, const char *file, const uint8_t 
                                    : lar_fail(e, LAR_EFORMAT, "%s: %.100s: no object", file, name);
     }
     json_decref(j);
-    return st == LAR_OK ? check_places(s->t + first, s->n - first, file, data, n_data, e) : st;
+    return st == LAR_OK ? check_places(s, first, file, data, n_data, e) : st;
 }
 
 /* All files are read: one list by name. */
 static lar_status finish(lar_safetensors *s, lar_err *e)
 {
-    sort(s->t, s->n, by_name);
+    if (s->n)
+        sort(s->t, s->n, by_name);
     for (size_t i = 1; i < s->n; i++)
         if (strcmp(s->t[i - 1].name, s->t[i].name) == 0)
             return lar_fail(e, LAR_EFORMAT, "tensor %.80s is in %s and in %s", s->t[i].name,

@@ -300,9 +300,7 @@ static lar_status find_subject(loader *l, lar_eval_item *it)
     it->subject = o->n_subjects;
     if (json_object_set_new(l->subjects, name, json_integer((json_int_t)o->n_subjects)) ||
         !lar_grow((void **)&o->subject, &o->cap_subjects, o->n_subjects + 1, sizeof *o->subject)) {
-        const bool utf8 = json_object_get(l->subjects, name) != NULL;
         lar_free(name);
-        (void)utf8;
         return no_memory(l);
     }
     o->subject[o->n_subjects++] = name;

@@ -9,9 +9,9 @@
  * a continuation's first token needs no step of its own, and the rest of several continuations go
  * through one step in sequences that share the context's pages.
  */
-#include "base/math.h"
 #include "infer/prefix.h"
 #include "tasks/eval.h"
+#include "tasks/log_sum.h"
 #include <string.h>
 
 /* Space by Python's str.isspace(). */
@@ -36,19 +36,6 @@ static size_t stripped(lar_str s)
         n = at;
     }
     return n;
-}
-
-/* The sum of e^x is taken about the largest; what is far below it adds less than rounding. */
-static double log_p(const float *x, size_t n, int32_t id)
-{
-    double sum = 0;
-    float top = x[0];
-    for (size_t i = 1; i < n; i++)
-        top = LAR_MAX(top, x[i]);
-    for (size_t i = 0; i < n; i++)
-        if (x[i] > top - 50)
-            sum += lar_exp((double)x[i] - (double)top);
-    return (double)x[id] - (double)top - lar_ln(sum);
 }
 
 lar_status lar__eval_scorer_new(lar_task *t, int bos, lar_eval_scorer *out, lar_err *e)
@@ -157,8 +144,10 @@ static void add_rows(const lar_eval_scorer *s, const float *logits, const int32_
                      lar_eval_ll *out)
 {
     const size_t n_vocab = s->t->model->net->hp.n_vocab;
-    for (int i = 0; i < n; i++)
-        out->sum += log_p(logits + (size_t)i * n_vocab, n_vocab, want[i]);
+    for (int i = 0; i < n; i++) {
+        const float *x = logits + (size_t)i * n_vocab;
+        out->sum += (double)x[want[i]] - lar_log_sum(x, n_vocab, NULL);
+    }
 }
 
 /* One continuation on the context's own sequence, in steps of at most a batch. */

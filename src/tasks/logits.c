@@ -2,8 +2,8 @@
  * logits.c - the task `logits`: what the model says after a text, as numbers, with a hash that
  * anyone can compare. The session is emptied first; its batch size is how the prompt is cut.
  */
-#include "base/math.h"
 #include "tasks/json.h"
+#include "tasks/log_sum.h"
 #include "tasks/task.h"
 #include <sodium.h>
 #include <stdio.h>
@@ -131,17 +131,6 @@ static lar_status put_rows(lar_task *t, const float *x, size_t n, lar_err *e)
     return LAR_OK;
 }
 
-/* ln of the sum of exponentials, in double. */
-static double log_sum(const float *x, size_t n)
-{
-    double m = (double)x[0], sum = 0;
-    for (size_t i = 1; i < n; i++)
-        m = LAR_MAX(m, (double)x[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += lar_exp((double)x[i] - m);
-    return m + lar_ln(sum);
-}
-
 /* a before b: the higher logit, then the lower id. */
 static bool before(const float *x, int32_t a, int32_t b)
 {
@@ -191,7 +180,7 @@ static lar_status deliver(lar_task *t, const float *x, lar_err *e)
     const params *p = t->params;
     state *s = t->state;
     const size_t n = t->model->net->hp.n_vocab, k = LAR_MIN((size_t)p->top, n);
-    const double lse = log_sum(x, n);
+    const double lse = lar_log_sum(x, n, NULL);
     uint8_t hash[32];
     char hex[65];
     bool bad = false;

@@ -17,7 +17,7 @@ static void line_head(const lar_file_id *f, char out[LINE])
 static char *list_path(const char *dir)
 {
     lar_buf b = {0};
-    lar_buf_printf(&b, "%s/models", dir);
+    lar_buf_printf(&b, "%s/" LAR_MODEL_LIST, dir);
     return lar_buf_take(&b);
 }
 

@@ -8,6 +8,7 @@
 #include "tasks/host.h"
 
 enum { LAR_MODEL_ID = 32 };
+#define LAR_MODEL_LIST "models" /* the file that remembers, in its folder */
 
 /* Whether the folder `dir` remembers it; reads one small file. */
 bool lar_model_id_known(const lar_model *m, const char *dir, uint8_t id[LAR_MODEL_ID]);

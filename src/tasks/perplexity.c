@@ -14,6 +14,7 @@
 #include "base/math.h"
 #include "tasks/chart.h"
 #include "tasks/json.h"
+#include "tasks/log_sum.h"
 #include "tasks/windows.h"
 #include <math.h>
 #include <string.h>
@@ -129,30 +130,16 @@ typedef struct rows {
     score *out;
 } rows;
 
-static double log_sum(const float *x, size_t n, size_t *top)
-{
-    double sum = 0;
-    *top = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[*top])
-            *top = i;
-    const double m = (double)x[*top];
-    for (size_t i = 0; i < n; i++)
-        if ((double)x[i] > m - 40) /* what is below adds less than the sum's rounding */
-            sum += lar_exp((double)x[i] - m);
-    return m + lar_ln(sum);
-}
-
 static void score_row(const rows *r, size_t i)
 {
     const float *x = r->x + i * r->n_vocab, *ref = r->ref ? r->ref + i * r->n_vocab : NULL;
     size_t top, ref_top;
-    const double lse = log_sum(x, r->n_vocab, &top);
+    const double lse = lar_log_sum(x, r->n_vocab, &top);
     score *o = &r->out[i];
     *o = (score){.nll = lse - (double)x[r->want[i]]};
     if (!ref)
         return;
-    const double ref_lse = log_sum(ref, r->n_vocab, &ref_top);
+    const double ref_lse = lar_log_sum(ref, r->n_vocab, &ref_top);
     for (size_t k = 0; k < r->n_vocab; k++) {
         const double lp = (double)ref[k] - ref_lse;
         if (lp > -40)

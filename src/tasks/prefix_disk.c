@@ -185,6 +185,8 @@ static lar_status write_pages(const lar_prefix_disk *d, lar_engine *en, const la
         } else if (lar_file_identify(path.p, &there, NULL) != LAR_OK || there.size != bytes) {
             lar_page_pack(seq, i, name, buf);
             s = write_page(path.p, buf, bytes, e);
+            if (s == LAR_EIO && remove(path.p) == 0) /* an empty folder was in the way */
+                s = write_page(path.p, buf, bytes, e);
         }
     }
     lar_buf_free(&path);
@@ -197,9 +199,12 @@ static bool is_hex(const char *s, size_t n)
     return strspn(s, "0123456789abcdef") == n;
 }
 
-/* What follows KEY-NAME.kv, or NULL for another name. */
-static const char *after_page_name(const char *s)
+/* What follows the name of a page's file, KEY-NAME.kv, or of the list of models; NULL for another
+ * name. The folder may hold other things: only names that are ours are ever looked at. */
+static const char *after_our_name(const char *s)
 {
+    if (strncmp(s, LAR_MODEL_LIST, sizeof LAR_MODEL_LIST - 1) == 0)
+        return s + sizeof LAR_MODEL_LIST - 1;
     if (!is_hex(s, KEY_HEX) || s[KEY_HEX] != '-' || !is_hex(s + KEY_HEX + 1, NAME_HEX))
         return NULL;
     s += KEY_HEX + 1 + NAME_HEX;
@@ -219,7 +224,7 @@ typedef struct entry {
 } entry;
 
 typedef struct listing {
-    const lar_prefix_disk *d;
+    const char *dir;
     entry *p;
     size_t n, cap;
     uint64_t total;
@@ -231,23 +236,18 @@ typedef struct listing {
 static void remove_file(listing *l, const char *name)
 {
     lar_buf_clear(&l->path);
-    lar_buf_printf(&l->path, "%s/%s", l->d->dir, name);
+    lar_buf_printf(&l->path, "%s/%s", l->dir, name);
     if (!l->path.oom)
         lar_file_remove(l->path.p);
 }
 
-/* Only names that are ours are ever looked at: the folder may hold other things. */
 static void see_file(const char *name, const lar_file_id *id, void *user)
 {
     listing *l = user;
-    const char *rest = after_page_name(name);
-    if (!rest && strncmp(name, "models.", 7) == 0)
-        rest = name + 6;
-    if (!rest)
-        return;
-    if (*rest && is_aside(rest) && l->now - id->modified > STALE_NS)
+    const char *rest = after_our_name(name);
+    if (rest && is_aside(rest) && l->now - id->modified > STALE_NS)
         remove_file(l, name); /* of somebody who was killed */
-    if (*rest)
+    if (!rest || *rest || strcmp(name, LAR_MODEL_LIST) == 0)
         return;
     if (!lar_grow((void **)&l->p, &l->cap, l->n + 1, sizeof *l->p)) {
         l->oom = true;
@@ -268,7 +268,7 @@ static int by_use(const void *a, const void *b)
 
 static lar_status evict(const lar_prefix_disk *d, lar_err *e)
 {
-    listing l = {.d = d, .now = lar_time()};
+    listing l = {.dir = d->dir, .now = lar_time()};
     lar_status s = lar_dir_each(d->dir, see_file, &l, e);
     if (s == LAR_OK && l.oom)
         s = lar_fail(e, LAR_ENOMEM, "out of memory");
@@ -302,4 +302,42 @@ lar_status lar_prefix_disk_keep(lar_prefix_disk *d, const lar_model *m, lar_engi
     touch(d, lar_seq_tokens(seq), pages);
     const lar_status t = evict(d, s == LAR_OK ? e : NULL);
     return s == LAR_OK ? t : s;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+typedef struct survey {
+    listing l;
+    uint64_t files, bytes;
+    bool clear;
+} survey;
+
+static void count_file(const char *name, const lar_file_id *id, void *user)
+{
+    survey *v = user;
+    const char *rest = after_our_name(name);
+    if (!rest || (*rest && !is_aside(rest)))
+        return;
+    v->files++;
+    v->bytes += id->size;
+    if (v->clear)
+        remove_file(&v->l, name);
+}
+
+lar_status lar_prefix_disk_survey(const char *dir, bool clear, uint64_t *files, uint64_t *bytes,
+                                  lar_err *e)
+{
+    survey v = {.l.dir = dir, .clear = clear}, left = {.l.dir = dir};
+    lar_status s = lar_dir_each(dir, count_file, &v, e);
+    if (s == LAR_OK && clear)
+        s = lar_dir_each(dir, count_file, &left, e);
+    if (s == LAR_ENOTFOUND)
+        s = LAR_OK;
+    if (s == LAR_OK && left.files)
+        s = lar_fail(e, LAR_EIO, "%s: %llu files could not be removed", dir,
+                     (unsigned long long)left.files);
+    *files = clear ? left.files : v.files;
+    *bytes = clear ? left.bytes : v.bytes;
+    lar_buf_free(&v.l.path);
+    return s;
 }

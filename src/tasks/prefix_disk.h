@@ -28,4 +28,9 @@ int lar_prefix_disk_fetch(lar_prefix_disk *d, const lar_model *m, lar_engine *en
 lar_status lar_prefix_disk_keep(lar_prefix_disk *d, const lar_model *m, lar_engine *en,
                                 const lar_seq *seq, int n, lar_err *e);
 
+/* How many files a folder holds, after removing all of them where asked; what is not ours is
+ * neither counted nor touched, and a folder that is not there holds none. */
+lar_status lar_prefix_disk_survey(const char *dir, bool clear, uint64_t *files, uint64_t *bytes,
+                                  lar_err *e);
+
 #endif
