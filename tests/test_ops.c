@@ -48,11 +48,13 @@ static bool differentiable(const lar_op *op, const lar_case *c)
 static void build(setup *s, const lar_op *op, const lar_case *c)
 {
     lar_err e = {0};
-    s->arena = lar_arena_new();
+    *s = (setup){.arena = lar_arena_new()};
     s->g = lar_graph_new(s->arena);
     for (int i = 0; i < c->n_src; i++) {
         const lar_dtype *type = c->type[i] ? c->type[i] : LAR_DTYPE(f32);
         const int64_t *d = c->dim[i];
+        if (!d[0])
+            continue;
         void *data =
             lar_arena_alloc(s->arena, lar_row_bytes(type, d[0]) * (size_t)(d[1] * d[2] * d[3]));
         s->src[i] = lar_leaf(s->g, type, d, data);
@@ -152,7 +154,7 @@ static void check_gradient(const lar_op *op, int k)
     if (lar_backward(s.g, s.y, LAR_OPDEF(add), &e) != LAR_OK)
         fail_msg("%s: %s", op->name, e.msg);
     for (int i = 0; i < c->n_src; i++)
-        lar_keep(s.src[i]->grad);
+        lar_keep(s.src[i] ? s.src[i]->grad : NULL);
     plan(&s);
     float *w = s.y->grad->data; /* a random cotangent: ones would hide errors */
     for (int64_t i = 0; i < lar_count(s.y); i++)
@@ -248,7 +250,7 @@ static double key(const float *c, int dim, int kv, int page, int head, int cell,
 }
 
 static void reference(const shape *s, const float *q, const float *k, const float *v,
-                      const int32_t *pages, int t, int h, double *out)
+                      const float *sinks, const int32_t *pages, int t, int h, double *out)
 {
     const int pos = s->past + t, g = h / (s->heads / s->kv),
               lo = s->window ? LAR_MAX(0, pos - s->window + 1) : 0;
@@ -262,6 +264,8 @@ static void reference(const shape *s, const float *q, const float *k, const floa
         p[j] = s->cap != 0 ? (double)s->cap * __builtin_tanh(x / (double)s->cap) : x;
         m = LAR_MAX(m, p[j]);
     }
+    if (sinks)
+        sum = __builtin_exp((double)sinks[h] - m);
     for (int j = lo; j <= pos; j++)
         sum += p[j] = __builtin_exp(p[j] - m);
     for (int d = 0; d < s->dv; d++) {
@@ -271,26 +275,30 @@ static void reference(const shape *s, const float *q, const float *k, const floa
     }
 }
 
-static void check_attention(const shape *s)
+static void check_attention(const shape *s, bool sinks)
 {
     static const int32_t pages[PAGES] = {5, 2, 7, 0, 3, 1, 6, 4};
     lar_arena *a = lar_arena_new();
     lar_graph *g = lar_graph_new(a);
     lar_err e = {0};
     lar_pool *pool;
-    const int64_t dims[6][4] = {{s->dk, s->heads, s->tokens, 1},
+    lar_cpu_features features;
+    const int64_t dims[7][4] = {{s->dk, s->heads, s->tokens, 1},
                                 {s->dk, LAR_PAGE, s->kv, PAGES},
                                 {s->dv, LAR_PAGE, s->kv, PAGES},
                                 {s->tokens, 1, 1, 1},
                                 {s->tokens, 1, 1, 1},
-                                {PAGES, 2, 1, 1}};
-    lar_tensor *src[6];
-    for (int i = 0; i < 6; i++) {
+                                {PAGES, 2, 1, 1},
+                                {s->heads, 1, 1, 1}};
+    const int n_src = sinks ? 7 : 6;
+    lar_tensor *src[7] = {NULL};
+    for (int i = 0; i < n_src; i++) {
         const int64_t n = dims[i][0] * dims[i][1] * dims[i][2] * dims[i][3];
-        src[i] = lar_leaf(g, i < 3 ? LAR_DTYPE(f32) : LAR_DTYPE(i32), dims[i],
+        const bool floats = i < 3 || i == 6;
+        src[i] = lar_leaf(g, floats ? LAR_DTYPE(f32) : LAR_DTYPE(i32), dims[i],
                           lar_arena_alloc(a, (size_t)n * 4));
-        for (int64_t k = 0; i < 3 && k < n; k++)
-            ((float *)src[i]->data)[k] = rnd(40 + (uint64_t)i, (uint64_t)k) * 2;
+        for (int64_t k = 0; floats && k < n; k++)
+            ((float *)src[i]->data)[k] = rnd(40 + (uint64_t)i, (uint64_t)k) * (i == 6 ? 5 : 2);
     }
     for (int t = 0; t < s->tokens; t++) {
         ((int32_t *)src[3]->data)[t] = s->past + t;
@@ -298,7 +306,7 @@ static void check_attention(const shape *s)
     }
     memcpy((int32_t *)src[5]->data + PAGES, pages, sizeof pages);
     lar_tensor *y =
-        lar_node(g, LAR_OPDEF(attention), src, 6,
+        lar_node(g, LAR_OPDEF(attention), src, n_src,
                  &(lar_attention_param){
                      .scale = 0.3f, .softcap = s->cap, .window = s->window, .n_head_kv = s->kv});
     lar_keep(y);
@@ -311,13 +319,25 @@ static void check_attention(const shape *s)
     for (int t = 0; t < s->tokens; t++)
         for (int h = 0; h < s->heads; h++) {
             double want[LAR_MAX_HEAD_DIM];
-            reference(s, src[0]->data, src[1]->data, src[2]->data, pages, t, h, want);
+            reference(s, src[0]->data, src[1]->data, src[2]->data, sinks ? src[6]->data : NULL,
+                      pages, t, h, want);
             for (int d = 0; d < s->dv; d++) {
                 const double got = (double)((float *)lar_row(y, t))[h * s->dv + d];
-                if (!(__builtin_fabs(got - want[d]) < 1e-5))
+                if (!(__builtin_fabs(got - want[d]) < LAR_MAX(1e-5, 4e-8 * s->dk)))
                     fail_msg("token %d head %d [%d]: %g, want %g", t, h, d, got, want[d]);
             }
         }
+    const size_t bytes = (size_t)lar_count(y) * sizeof(float);
+    void *first = malloc(bytes);
+    memcpy(first, y->data, bytes);
+    lar_cpu_detect(&features);
+    for (int v = 1; v < lar_n_variants; v++)
+        if (lar_variants[v]->usable(&features)) {
+            lar_cpu_run(g, lar_variants[v], pool, NULL);
+            if (memcmp(first, y->data, bytes) != 0)
+                fail_msg("attention: %s differs from generic", lar_variants[v]->name);
+        }
+    free(first);
     lar_pool_free(pool);
     lar_free_aligned(mem);
     lar_arena_free(a);
@@ -331,10 +351,11 @@ static void test_attention(void **state)
         {64, 64, 9, 3, 40, 100, 0, 0},  {20, 36, 2, 1, 33, 63, 0, 0},
         {256, 256, 4, 1, 3, 130, 0, 0}, {64, 64, 4, 4, 70, 60, 10, 0},
         {64, 64, 4, 2, 2, 300, 64, 0},  {32, 32, 4, 2, 20, 90, 65, 5},
-        {16, 80, 2, 2, 17, 0, 1, 0},
+        {16, 80, 2, 2, 17, 0, 1, 0},    {576, 512, 16, 1, 2, 70, 0, 0},
     };
     for (size_t i = 0; i < LAR_LEN(shapes); i++)
-        check_attention(&shapes[i]);
+        for (int sinks = 0; sinks < 2; sinks++)
+            check_attention(&shapes[i], sinks);
 }
 
 int main(void)

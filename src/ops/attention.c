@@ -3,13 +3,15 @@
  * Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022; Kwon et al., "PagedAttention",
  * 2023. Sources: q F32 [dk, heads, T]; K cache [dk, LAR_PAGE, kv heads, pages], V cache [dv,
  * LAR_PAGE, kv heads, pages] (ops/kv_page.h); pos I32 [T]; slot I32 [T]: the row of `table` that
- * holds a token's pages; table I32 [max pages, slots]. Result F32 [dv * heads, T].
+ * holds a token's pages; table I32 [max pages, slots]; sinks F32 [heads], may be left out: a score
+ * that joins each head's softmax and carries no value. Result F32 [dv * heads, T].
  *
  * Numerics: a page is a chunk. Of each chunk by itself: s_j = scale times the sum over d,
  * ascending, of q[d] * k_j[d], by fma; m_c = max of the scores, p_j = e^(s_j - m_c), l_c = their
  * sum in 16 lanes, o_c = fma over its keys in ascending order. Chunks are combined in ascending
  * order: m' = max(m, m_c), a = e^(m - m'), b = e^(m_c - m'), l = fma(l, a, l_c * b), o = fma(o, a,
- * o_c * b). Keys that are masked (later than the query, or before its window) are skipped.
+ * o_c * b). Keys that are masked (later than the query, or before its window) are skipped. A sink
+ * s comes last, like a chunk with m_c = s, l_c = 1 and o_c = 0.
  *
  * A unit is one head of keys times a tile of tokens: all heads of queries that share it see each
  * chunk together. With few tokens a unit is also a part of the chunks: phase 0 then leaves every
@@ -53,6 +55,8 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     for (int i = 3; i < 6; i++)
         if (t->src[i]->type != LAR_DTYPE(i32) || (i < 5 && t->src[i]->dim[0] != q->dim[2]))
             return lar_shape_fail(t, i, "i32 [T]", e);
+    if (t->src[6] && (t->src[6]->type != LAR_DTYPE(f32) || lar_count(t->src[6]) != q->dim[1]))
+        return lar_shape_fail(t, 6, "an f32 sink per head", e);
     t->dim[0] = v->dim[0] * q->dim[1];
     t->dim[1] = q->dim[2];
     return LAR_OK;
@@ -451,11 +455,25 @@ static void run_tokens(work *x, int64_t t0, int64_t t1, int64_t part, int64_t n_
     }
 }
 
+/* Fold the head's sink into a query's result. */
+static void add_sink(float *o, int64_t dv, float sink)
+{
+    const float m = o[dv] > sink ? o[dv] : sink;
+    float x[16] = {o[dv] - m, sink - m};
+    vf_store(x, vf_exp_neg(vf_load(x)));
+    for (int64_t d = 0; d < dv; d += 16)
+        vf_store(o + d, vf_mul(vf_load(o + d), vf_set1(x[0])));
+    o[dv] = m;
+    o[dv + 1] = lar_fma(o[dv + 1], x[0], x[1]);
+}
+
 /* y = o / l */
-static void finish(const lar_tensor *t, const float *result, int64_t token, int64_t head)
+static void finish(const lar_tensor *t, float *result, int64_t token, int64_t head)
 {
     const int64_t dv = t->src[2]->dim[0];
     float *y = (float *)lar_row(t, token) + head * dv;
+    if (t->src[6])
+        add_sink(result, padded(t), ((const float *)t->src[6]->data)[head]);
     const vf l = vf_set1(result[padded(t) + 1]);
     for (int64_t d = 0; d < dv; d += 16)
         vf_store_n(y + d, vf_div(vf_load(result + d), l), (int)LAR_MIN(16, dv - d));
@@ -538,5 +556,5 @@ static void cpu(const lar_tensor *t, const lar_work *w)
     }
 }
 
-LAR_OP(attention, .min_src = 6, .max_src = 6, .param_size = sizeof(lar_attention_param),
+LAR_OP(attention, .min_src = 6, .max_src = 7, .param_size = sizeof(lar_attention_param),
        .shape = shape, .phases = 2, .units = units, .scratch = scratch, .cpu = cpu);

@@ -2,11 +2,12 @@
  * experts.c - the weight product of mixtures of experts, and the weighted sum of what they give.
  *
  * experts: x F32 [k, T], the same for all experts of a token, or [k, n_used, T]; ids I32 [n_used,
- * T]; n_weights of W [k, rows_i, experts] in any format; as many biases F32 [rows_i, experts], each
- * may be NULL or the rest left out. Result [sum of rows_i, n_used, T]. Phase 0 sorts (token, rank)
- * by expert, phase 1 quantizes the columns in that order, phase 2 takes blocks of rows times the
- * columns of one expert: each expert's weights are read once a step, and only of those that are
- * asked for. Numerics: quant/format.h; a column's result does not depend on the others.
+ * T], or NULL: rank i takes expert i, as heads do that each have a weight; n_weights of W [k,
+ * rows_i, experts] in any format; as many biases F32 [rows_i, experts], each may be NULL or the
+ * rest left out. Result [sum of rows_i, n_used, T]. Phase 0 sorts (token, rank) by expert, phase 1
+ * quantizes the columns in that order, phase 2 takes blocks of rows times the columns of one
+ * expert: each expert's weights are read once a step, and only of those that are asked for.
+ * Numerics: quant/format.h; a column's result does not depend on the others.
  *
  * experts_sum: y F32 [rows, n_used, T]; weights F32 [n_used, T]: sum over ranks, ascending, by fma.
  */
@@ -27,23 +28,26 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     int64_t rows = 0;
     if (n < 1 || 2 + n > t->n_src || t->n_src > 2 + 2 * n)
         return lar_fail(e, LAR_EARG, "experts: %d sources for %d weights", t->n_src, n);
-    if (ids->type != LAR_DTYPE(i32) || ids->dim[2] != 1 || ids->dim[3] != 1)
+    if (ids && (ids->type != LAR_DTYPE(i32) || ids->dim[2] != 1 || ids->dim[3] != 1))
         return lar_shape_fail(t, 1, "i32 ids [n_used, T]", e);
-    const bool shared = x->dim[2] == 1 && x->dim[1] == ids->dim[1] && ids->dim[0] != 1;
+    const int64_t used = ids ? ids->dim[0] : x->dim[1], tokens = ids ? ids->dim[1] : x->dim[2];
+    const bool shared = x->dim[2] == 1 && x->dim[1] == tokens && used != 1;
     if (x->type != LAR_DTYPE(f32) || x->dim[3] != 1 ||
-        (!shared && (x->dim[1] * x->dim[2] != ids->dim[0] * ids->dim[1])))
+        (!shared && x->dim[1] * x->dim[2] != used * tokens))
         return lar_shape_fail(t, 0, "f32 [k, T] or [k, n_used, T]", e);
     for (int i = 2; i < 2 + n; i++) {
         const lar_tensor *w = t->src[i], *b = i + n < t->n_src ? t->src[i + n] : NULL;
         if (!w || w->dim[0] != x->dim[0] || w->dim[2] > LAR_MAX_EXPERTS || w->dim[3] != 1)
             return lar_shape_fail(t, w ? i : 0, "weights [k, rows, experts]", e);
+        if (!ids && w->dim[2] != used)
+            return lar_shape_fail(t, i, "a weight for each of the ranks", e);
         if (b && (b->type != LAR_DTYPE(f32) || b->dim[0] != w->dim[1] || b->dim[1] != w->dim[2]))
             return lar_shape_fail(t, i + n, "an f32 bias [rows, experts]", e);
         rows += w->dim[1];
     }
     t->dim[0] = rows;
-    t->dim[1] = ids->dim[0];
-    t->dim[2] = ids->dim[1];
+    t->dim[1] = used;
+    t->dim[2] = tokens;
     return LAR_OK;
 }
 
@@ -112,15 +116,20 @@ static size_t scratch(const lar_tensor *t, int nth)
     return order_bytes(t) + columns_bytes(t);
 }
 
+/* Which expert a pair takes. */
+static int64_t expert_of(const lar_tensor *t, int64_t pair)
+{
+    return t->src[1] ? ((const int32_t *)t->src[1]->data)[pair] : pair % t->dim[1];
+}
+
 /* Counting sort, stable. */
 static void sort_pairs(const lar_tensor *t, const order *o)
 {
     const int64_t n = n_pairs(t), experts = t->src[2]->dim[2];
-    const int32_t *id = t->src[1]->data;
     int32_t count[LAR_MAX_EXPERTS + 1] = {0};
     int32_t active = 0;
     for (int64_t p = 0; p < n; p++)
-        count[id[p] + 1]++;
+        count[expert_of(t, p) + 1]++;
     for (int64_t i = 0; i < experts; i++) {
         if (count[i + 1]) {
             o->expert[active] = (int32_t)i;
@@ -131,7 +140,7 @@ static void sort_pairs(const lar_tensor *t, const order *o)
     o->first[active] = (int32_t)n;
     *o->n_active = active;
     for (int64_t p = 0; p < n; p++) {
-        const int32_t s = count[id[p]]++;
+        const int32_t s = count[expert_of(t, p)]++;
         o->slot[p] = s;
         o->pair_at[s] = (int32_t)p;
     }
@@ -279,12 +288,18 @@ static const lar_case cases[] = {
      .ints = {0, 2},
      N(1),
      .no_grad = {true, true, true}},
+    {.n_src = 3,
+     .dim = {{32, 3, 7, 1}, {0}, {32, 33, 3, 1}},
+     .type = {NULL, NULL, LAR_DTYPE(q8_0)},
+     N(1),
+     .no_grad = {true, true, true}},
+    {.n_src = 3, .dim = {{19, 4, 1, 1}, {0}, {19, 8, 4, 1}}, N(1), .no_grad = {true, true, true}},
 };
 static const lar_case sums[] = {
     {.n_src = 2, .dim = {{21, 3, 4, 1}, {3, 4, 1, 1}}, .no_grad = {true, true}},
 };
 
-LAR_OP(experts, .min_src = 3, .max_src = 6, .param_size = sizeof(lar_matmul_param), .shape = shape,
+LAR_OP(experts, .min_src = 1, .max_src = 6, .param_size = sizeof(lar_matmul_param), .shape = shape,
        .phases = 3, .units = units, .scratch = scratch, .cpu = cpu, LAR_CASES(cases));
 LAR_OP(experts_sum, .min_src = 2, .max_src = 2, .shape = sum_shape, .units = lar_units_rows,
        .cpu = sum_cpu, LAR_CASES(sums));

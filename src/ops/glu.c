@@ -1,6 +1,7 @@
 /*
  * glu.c - gated linear unit: y = act(a) * b. Shazeer, "GLU Variants Improve Transformer", 2020.
- * Sources: a, b of one shape; b may be left out (y = act(a)).
+ * Sources: a, b of one shape; b may be left out (y = act(a)). LAR_ACT_CLAMPED, of gpt-oss, with
+ * c = min(a, 7): y = (c * sigmoid(1.702 c)) * (max(-7, min(b, 7)) + 1).
  */
 #include "base/simd.h"
 #include "ops/ops.h"
@@ -39,18 +40,36 @@ static inline vf relu(vf x)
     return vf_max(x, vf_zero());
 }
 
-/* One row: act is a constant where this is used, so that its code is in the loop. */
-LAR_INLINE void row(vf (*const act)(vf), const float *a, const float *b, float *y, int64_t n)
+/* What the clamps leave alone, a NaN among it, is the second operand of vf_min and vf_max. */
+static inline vf clamped_swish(vf x)
+{
+    const vf c = vf_min(vf_set1(7.0f), x);
+    return vf_mul(c, vf_sigmoid(vf_mul(c, vf_set1(1.702f))));
+}
+
+static inline vf clamped_plus1(vf x)
+{
+    return vf_add(vf_max(vf_set1(-7.0f), vf_min(vf_set1(7.0f), x)), vf_set1(1.0f));
+}
+
+static inline vf same(vf x)
+{
+    return x;
+}
+
+/* One row: act and factor are constants where this is used, so that their code is in the loop. */
+LAR_INLINE void row(vf (*const act)(vf), vf (*const factor)(vf), const float *a, const float *b,
+                    float *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const vf v = act(vf_load(a + i));
-        vf_store(y + i, b ? vf_mul(v, vf_load(b + i)) : v);
+        vf_store(y + i, b ? vf_mul(v, factor(vf_load(b + i))) : v);
     }
     if (i < n) {
         const int k = (int)(n - i);
         const vf v = act(vf_load_n(a + i, k));
-        vf_store_n(y + i, b ? vf_mul(v, vf_load_n(b + i, k)) : v, k);
+        vf_store_n(y + i, b ? vf_mul(v, factor(vf_load_n(b + i, k))) : v, k);
     }
 }
 
@@ -63,19 +82,22 @@ static void cpu(const lar_tensor *t, const lar_work *w)
         float *y = lar_row(t, r);
         switch (LAR_PARAM(lar_glu_param, t)->act) {
         case LAR_ACT_SILU:
-            row(silu, a, b, y, n);
+            row(silu, same, a, b, y, n);
             break;
         case LAR_ACT_GELU_TANH:
-            row(gelu_tanh, a, b, y, n);
+            row(gelu_tanh, same, a, b, y, n);
             break;
         case LAR_ACT_GELU_ERF:
-            row(gelu_erf, a, b, y, n);
+            row(gelu_erf, same, a, b, y, n);
             break;
         case LAR_ACT_RELU:
-            row(relu, a, b, y, n);
+            row(relu, same, a, b, y, n);
+            break;
+        case LAR_ACT_CLAMPED:
+            row(clamped_swish, clamped_plus1, a, b, y, n);
             break;
         default:
-            row(vf_sigmoid, a, b, y, n);
+            row(vf_sigmoid, same, a, b, y, n);
         }
     }
 }
@@ -86,6 +108,7 @@ static const lar_case cases[] = {
     {.n_src = 1, .dim = {{19, 2, 1, 1}}, .no_grad = {true}, .param = {2}},
     {.n_src = 1, .dim = {{16, 2, 1, 1}}, .no_grad = {true}, .param = {3}},
     {.n_src = 1, .dim = {{1, 3, 1, 1}}, .no_grad = {true}, .param = {4}},
+    {.n_src = 2, .dim = {{37, 2, 1, 1}, {37, 2, 1, 1}}, .no_grad = {true, true}, .param = {5}},
 };
 
 LAR_OP(glu, .min_src = 1, .max_src = 2, .param_size = sizeof(lar_glu_param), .shape = shape,

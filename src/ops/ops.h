@@ -44,6 +44,7 @@ enum {
     LAR_ACT_GELU_ERF,
     LAR_ACT_RELU,
     LAR_ACT_SIGMOID,
+    LAR_ACT_CLAMPED, /* gpt-oss: both sources are clamped, and b + 1 is the factor (ops/glu.c) */
     LAR_N_ACTS
 };
 typedef struct {

@@ -5,8 +5,9 @@
  *
  * route_ids: logits F32 [experts, T]; bias F32 [experts], may be left out. Result I32 [n_used, T],
  * the best first, equal ones by the lower id. Experts are ranked by their logit, or where there is
- * a bias by sigmoid(logit) + bias. With n_group > 0 only the n_group_used groups with the best
- * score are looked at: the best expert's (group_top 1) or the sum of the best two (2).
+ * a bias, or scores of a group are summed, by sigmoid(logit) + bias. With n_group > 0 only the
+ * n_group_used groups with the best score are looked at: the best expert's (group_top 1) or the sum
+ * of the best two (2).
  * route_weights: logits; ids. Result F32 [n_used, T]: softmax over all experts or the sigmoid, for
  * the chosen ones; `norm` divides by their sum; then times `scale`.
  */
@@ -37,6 +38,8 @@ static lar_status ids_shape(lar_tensor *t, lar_err *e)
     if (t->n_src > 1 && t->src[1] &&
         (t->src[1]->type != LAR_DTYPE(f32) || lar_count(t->src[1]) != t->src[0]->dim[0]))
         return lar_shape_fail(t, 1, "an f32 bias per expert", e);
+    if (t->n_src > 1 && t->src[1] && !LAR_PARAM(lar_route_param, t)->sigmoid)
+        return lar_fail(e, LAR_EUNSUPPORTED, "route: a bias for ranks by softmax, want sigmoid");
     t->type = LAR_DTYPE(i32);
     t->dim[0] = LAR_PARAM(lar_route_param, t)->n_used;
     t->dim[1] = t->src[0]->dim[1];
@@ -82,18 +85,18 @@ static void ids_cpu(const lar_tensor *t, const lar_work *w)
     const lar_route_param *p = LAR_PARAM(lar_route_param, t);
     const int64_t n = t->src[0]->dim[0];
     const float *bias = t->n_src > 1 && t->src[1] ? t->src[1]->data : NULL;
+    const bool as_sigmoid = bias || (p->n_group > 1 && p->group_top == 2);
     float score[LAR_MAX_EXPERTS];
     bool taken[LAR_MAX_EXPERTS];
     for (int64_t r = w->begin; r < w->end; r++) {
         const float *x = lar_row(t->src[0], r);
         int32_t *out = lar_row(t, r);
         memcpy(score, x, (size_t)n * sizeof *x);
-        if (bias)
-            for (int64_t i = 0; i < n; i += 16) {
-                const int k = (int)LAR_MIN(16, n - i);
-                vf_store_n(score + i,
-                           vf_add(vf_sigmoid(vf_load_n(x + i, k)), vf_load_n(bias + i, k)), k);
-            }
+        for (int64_t i = 0; as_sigmoid && i < n; i += 16) {
+            const int k = (int)LAR_MIN(16, n - i);
+            const vf s = vf_sigmoid(vf_load_n(x + i, k));
+            vf_store_n(score + i, bias ? vf_add(s, vf_load_n(bias + i, k)) : s, k);
+        }
         memset(taken, 0, (size_t)n * sizeof *taken);
         if (p->n_group > 1)
             leave_groups(p, score, taken, n);
@@ -169,6 +172,8 @@ static const lar_case id_cases[] = {
      .dim = {{24, 4, 1, 1}, {24, 1, 1, 1}},
      .param = PARAM(5, 4, 2, 2, 1, 1),
      .no_grad = {true, true}},
+    {.n_src = 1, .dim = {{24, 4, 1, 1}}, .param = PARAM(5, 4, 2, 2, 1, 1), .no_grad = {true}},
+    {.n_src = 1, .dim = {{24, 4, 1, 1}}, .param = PARAM(5, 4, 2, 1, 0, 0), .no_grad = {true}},
 };
 static const lar_case weight_cases[] = {
     {.n_src = 2,

@@ -110,13 +110,14 @@ static void see_experts(state *s, const lar_tensor *t)
 {
     const int n = ((const lar_matmul_param *)(const void *)t->param)->n_weights;
     const lar_tensor *x = t->src[0], *ids = t->src[1];
-    const int64_t used = ids->dim[0], pairs = used * ids->dim[1];
-    const bool shared = x->dim[2] == 1 && x->dim[1] == ids->dim[1] && used != 1;
+    const int64_t used = t->dim[1], pairs = used * t->dim[2];
+    const bool shared = lar_rows(x) != pairs;
     for (int i = 2; i < 2 + n; i++) {
         lar_importance_sums *u = sums_of(s, t->src[i]);
         for (int64_t p = 0; u && p < pairs; p++) {
-            const int32_t expert = ((const int32_t *)lar_row(ids, p / used))[p % used];
-            add(u, expert, lar_row(x, shared ? p / used : p));
+            const int64_t rank = p % used;
+            add(u, ids ? ((const int32_t *)lar_row(ids, p / used))[rank] : rank,
+                lar_row(x, shared ? p / used : p));
         }
     }
 }

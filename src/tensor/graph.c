@@ -176,6 +176,19 @@ lar_tensor *lar_split0(lar_graph *g, lar_tensor *t, int64_t a)
     return lar_view(g, t, dim, stride, 0);
 }
 
+lar_tensor *lar_join0(lar_graph *g, lar_tensor *t)
+{
+    if (g->failed || !t)
+        return NULL;
+    const int64_t dim[LAR_MAX_DIM] = {t->dim[0] * t->dim[1], t->dim[2], t->dim[3], 1};
+    const size_t stride[LAR_MAX_DIM] = {t->stride[0], t->stride[2], t->stride[3], t->stride[3]};
+    if (t->stride[1] != lar_row_bytes(t->type, t->dim[0])) {
+        lar_graph_fail(g, LAR_EARG, "join0: rows that do not lie side by side");
+        return NULL;
+    }
+    return lar_view(g, t, dim, stride, 0);
+}
+
 void lar_keep(lar_tensor *t)
 {
     if (t)

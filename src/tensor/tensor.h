@@ -54,7 +54,8 @@ typedef struct lar_shader {
 } lar_shader;
 
 /* A shape that the generic op test runs. Sources are F32 with seeded random values unless `type`
- * says otherwise; I32 sources take values in [0, ints[i]). */
+ * says otherwise; I32 sources take values in [0, ints[i]); one of no elements is left out (NULL).
+ */
 typedef struct lar_case {
     int n_src;
     int64_t dim[LAR_MAX_SRC][LAR_MAX_DIM];
@@ -103,6 +104,8 @@ lar_tensor *lar_view(lar_graph *g, lar_tensor *t, const int64_t dim[LAR_MAX_DIM]
 lar_tensor *lar_slice(lar_graph *g, lar_tensor *t, int64_t first, int64_t n);
 /* dim[0] as [a, b] (the others move up); t has at most 3 dims in use. */
 lar_tensor *lar_split0(lar_graph *g, lar_tensor *t, int64_t a);
+/* dims 0 and 1 as one: undoes lar_split0; t's rows lie side by side. */
+lar_tensor *lar_join0(lar_graph *g, lar_tensor *t);
 void lar_keep(lar_tensor *t); /* an output: NULL is allowed */
 /* Make t a node's output that lives in another tensor's memory (for ops that write into a cache).
  */
