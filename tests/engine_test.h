@@ -145,4 +145,28 @@ static inline void golden_close(golden *g)
     free(g->logits);
 }
 
+static inline int golden_hex(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+/* Write an option's patches over a copy of the file; false when it has none. */
+static inline bool golden_patch(const json_t *option, uint8_t *bytes, size_t n)
+{
+    const json_t *list = json_object_get(option, "patches");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *p = json_array_get(list, i);
+        const size_t off = (size_t)json_integer_value(json_object_get(p, "offset"));
+        const json_t *count = json_object_get(p, "count");
+        const char *h = json_string_value(json_object_get(p, "hex"));
+        const size_t len = strlen(h) / 2, times = count ? (size_t)json_integer_value(count) : 1;
+        assert_true(off + len * times <= n);
+        for (size_t t = 0; t < times; t++)
+            for (size_t b = 0; b < len; b++)
+                bytes[off + t * len + b] =
+                    (uint8_t)(golden_hex(h[2 * b]) << 4 | golden_hex(h[2 * b + 1]));
+    }
+    return json_array_size(list) > 0;
+}
+
 #endif

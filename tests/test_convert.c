@@ -7,6 +7,8 @@
 #include "engine_test.h"
 #include "lar.h"
 #include "convert/safetensors.h"
+#include "format/gguf_write.h"
+#include "quant/kernels.h"
 #include "text/spm.h"
 #include "tasks/vocab.h"
 #include <dirent.h>
@@ -18,7 +20,8 @@
 #endif
 
 static const char dir[] = "tests/data/hf";
-static const char out_path[] = "build/test_convert.gguf", out_dir[] = "build/test_convert";
+static const char out_path[] = "build/test_convert.gguf", out_dir[] = "build/test_convert",
+                  other_path[] = "build/test_convert_other.gguf";
 
 /* As `lar convert` does it: what comes out opens as a model. */
 static lar_status convert_to(const char *folder, const char *out, const lar_dtype *type, lar_err *e)
@@ -82,22 +85,44 @@ static void write_text(const char *file, const void *p, size_t n)
     fclose(f);
 }
 
-/* Of the converted file's logits from the golden ones, in their standard deviations. */
-static double distance(const golden *g)
+/* Logits of the golden's ids, to be freed. */
+static float *logits_of(const char *path, const golden *g, const char *variant, int piece)
 {
     rig r;
-    double d = 0;
-    rig_open(&r, out_path, &(rig_options){.threads = 2});
+    rig_open(&r, path, &(rig_options){.threads = 2, .variant = variant});
     assert_int_equal(r.net->hp.n_vocab, g->n_vocab);
     float *x = malloc((size_t)g->n * g->n_vocab * sizeof *x);
-    rig_eval(&r, rig_seq(&r), g->ids, g->n, 17, x);
+    rig_eval(&r, rig_seq(&r), g->ids, g->n, piece, x);
+    rig_close(&r);
+    return x;
+}
+
+/* Of a file's logits from the golden ones, in their standard deviations. */
+static double distance_of(const char *path, const golden *g)
+{
+    float *x = logits_of(path, g, NULL, 17);
+    double d = 0;
     for (size_t i = 0; i < (size_t)g->n * g->n_vocab; i++) {
         const double a = (double)x[i] - (double)g->logits[i];
         d = LAR_MAX(d, a < 0 ? -a : a);
     }
     free(x);
-    rig_close(&r);
     return d / g->std;
+}
+
+static double distance(const golden *g)
+{
+    return distance_of(out_path, g);
+}
+
+/* Plain C, token by token, gives the same bits as the best kernels by seventeens. */
+static void check_bits(const golden *g)
+{
+    float *plain = logits_of(out_path, g, "generic", 1), *best = logits_of(out_path, g, NULL, 17);
+    if (memcmp(plain, best, (size_t)g->n * g->n_vocab * sizeof *best) != 0)
+        fail_msg("%s: other logits with other kernels or cuts", g->path);
+    free(plain);
+    free(best);
 }
 
 static void check_texts(const golden *g)
@@ -128,13 +153,13 @@ static void check_texts(const golden *g)
     lar_gguf_close(f);
 }
 
-static void check_option(const golden *g, const char *name, const json_t *option)
+/* The folder in out_dir, with the option's changes of config.json and of weights. */
+static void change_folder(const char *name, const json_t *option)
 {
-    const double want = json_number_value(json_object_get(option, "distance"));
     char path[256];
     const char *key;
     json_t *v, *config;
-    lar_err e = {0};
+    size_t n;
     copy_folder(name);
     snprintf(path, sizeof path, "%s/config.json", out_dir);
     config = json_load_file(path, 0, NULL);
@@ -144,12 +169,30 @@ static void check_option(const golden *g, const char *name, const json_t *option
     }
     assert_int_equal(json_dump_file(config, path, 0), 0);
     json_decref(config);
-    if (convert(out_dir, NULL, &e) != LAR_OK)
-        fail_msg("%s: %s", name, e.msg);
+    snprintf(path, sizeof path, "%s/model.safetensors", out_dir);
+    uint8_t *weights = read_file(path, &n);
+    if (golden_patch(option, weights, n))
+        write_text("model.safetensors", weights, n);
+    free(weights);
+}
+
+static void check_option(const golden *g, const char *name, const json_t *option)
+{
+    const double want = json_number_value(json_object_get(option, "distance"));
+    const char *what = json_string_value(json_object_get(option, "name"));
+    lar_err e = {0};
+    change_folder(name, option);
+    const lar_status s = convert(out_dir, NULL, &e);
+    if (json_is_true(json_object_get(option, "refused"))) {
+        if (s != LAR_EUNSUPPORTED)
+            fail_msg("%s, %s changed: status %d, want it refused", name, what, s);
+        return;
+    }
+    if (s != LAR_OK)
+        fail_msg("%s, %s changed: %s", name, what, e.msg);
     const double d = distance(g);
     if (d < want * 0.98 - 1e-3 || d > want * 1.02 + 1e-3)
-        fail_msg("%s, %s changed: distance %g, transformers' is %g", name,
-                 json_string_value(json_object_get(option, "name")), d, want);
+        fail_msg("%s, %s changed: distance %g, transformers' is %g", name, what, d, want);
 }
 
 static void test_model(void **state)
@@ -169,6 +212,7 @@ static void test_model(void **state)
     if (!(d <= 1e-4))
         fail_msg("%s: logits differ by %g standard deviations", name, d);
     check_texts(&g);
+    check_bits(&g);
     json_array_foreach(json_object_get(g.json, "options"), i, option)
     {
         check_option(&g, name, option);
@@ -198,9 +242,6 @@ static void test_types(void **state)
     assert_int_equal(convert("tests/data/hf/llama", LAR_DTYPE(iq1_s), &e), LAR_EUNSUPPORTED);
 }
 
-/* ---- bad folders ------------------------------------------------------------------------------
- */
-
 static void refuse(const char *what, lar_status want, const char *words)
 {
     lar_err e = {0};
@@ -225,6 +266,182 @@ static void set_config(const char *key, json_t *v)
     assert_int_equal(json_dump_file(config, path, 0), 0);
     json_decref(config);
 }
+
+/* ---- parts and orders -------------------------------------------------------------------------
+ */
+
+static void put_heads(lar_gguf_writer *w, const char *arch, const char *key, uint32_t v)
+{
+    char name[80];
+    snprintf(name, sizeof name, "%s.attention.%s", arch, key);
+    if (v)
+        lar_gguf_put_u32(w, name, v);
+    else
+        lar_gguf_remove(w, name);
+}
+
+/* A layer's k_b [nope, rank, heads] and v_b [rank, value, heads] in one, as files before them had
+ * it: [rank, (nope + value) * heads]. */
+static float *join_kv(const lar_gguf_tensor *kb, const lar_gguf_tensor *vb)
+{
+    const int64_t n = kb->dim[0], rank = kb->dim[1], u = vb->dim[1];
+    const float *k = (const void *)kb->data, *v = (const void *)vb->data;
+    float *y = malloc((size_t)(rank * (n + u) * kb->dim[2]) * sizeof *y), *to = y;
+    for (int64_t h = 0; h < kb->dim[2]; h++) {
+        for (int64_t i = 0; i < n * rank; i++)
+            *to++ = k[(h * rank + i % rank) * n + i / rank];
+        for (int64_t i = 0; i < u * rank; i++)
+            *to++ = v[h * u * rank + i];
+    }
+    return y;
+}
+
+/* A file of latent attention as they were written before 2025: attn_kv_b, and heads as they are. */
+static void write_old(const char *from, const char *to)
+{
+    lar_gguf *f;
+    lar_gguf_writer *w;
+    lar_err e = {0};
+    assert_int_equal(lar_gguf_open(from, &f, &e), LAR_OK);
+    assert_int_equal(lar_gguf_writer_new(to, 32, &w, &e), LAR_OK);
+    for (size_t i = 0; i < lar_gguf_n_kv(f); i++)
+        lar_gguf_put_kv(w, lar_gguf_kv_at(f, i));
+    put_heads(w, "deepseek2", "head_count_kv", 4);
+    put_heads(w, "deepseek2", "key_length", 20);
+    put_heads(w, "deepseek2", "value_length", 10);
+    put_heads(w, "deepseek2", "key_length_mla", 0);
+    put_heads(w, "deepseek2", "value_length_mla", 0);
+    for (int pass = 0; pass < 2; pass++) { /* the index, then the data */
+        for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
+            const lar_gguf_tensor *t = lar_gguf_tensor_at(f, i);
+            char name[80];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
+            char *at = strstr(name, "attn_k_b");
+            if (strstr(name, "attn_v_b"))
+                continue;
+            if (at)
+                memcpy(at, "attn_v_b", 8);
+            const lar_gguf_tensor *vb = at ? lar_gguf_find_tensor(f, name) : NULL;
+            if (at)
+                strcpy(at, "attn_kv_b.weight");
+            const int64_t dim[4] = {t->dim[1], vb ? (t->dim[0] + vb->dim[1]) * t->dim[2] : 0, 1, 1};
+            float *kv = vb ? join_kv(t, vb) : NULL;
+            if (pass == 0)
+                lar_gguf_put_tensor(w, name, t->type, vb ? 2 : t->n_dims, vb ? dim : t->dim);
+            else
+                assert_int_equal(lar_gguf_writer_data(
+                                     w, kv ? (const void *)kv : t->data,
+                                     kv ? (size_t)(dim[0] * dim[1]) * sizeof *kv : t->bytes, &e),
+                                 LAR_OK);
+            free(kv);
+        }
+        if (pass == 0)
+            assert_int_equal(lar_gguf_writer_begin(w, &e), LAR_OK);
+    }
+    assert_int_equal(lar_gguf_writer_commit(w, &e), LAR_OK);
+    lar_gguf_close(f);
+}
+
+static void test_old_latent(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"deepseek2", "deepseek2_lite", "deepseek3"};
+    for (size_t i = 0; i < LAR_LEN(names); i++) {
+        char folder[64];
+        golden g;
+        lar_err e = {0};
+        snprintf(folder, sizeof folder, "%s/%s", dir, names[i]);
+        golden_open(&g, folder, "golden");
+        if (convert(folder, LAR_DTYPE(f32), &e) != LAR_OK)
+            fail_msg("%s: %s", names[i], e.msg);
+        write_old(out_path, other_path);
+        const double d = distance_of(other_path, &g);
+        if (!(d <= 1e-4))
+            fail_msg("%s with attn_kv_b: logits differ by %g standard deviations", names[i], d);
+        golden_close(&g);
+    }
+}
+
+/* Layers behind the last, which predict further tokens, are left out when config.json says so. */
+static void test_left_out(void **state)
+{
+    (void)state;
+    lar_err e = {0};
+    lar_gguf *f;
+    copy_folder("deepseek3");
+    set_config("num_hidden_layers", json_integer(2));
+    set_config("num_nextn_predict_layers", json_integer(0));
+    refuse("a layer too many", LAR_EFORMAT, "layer 2 of 2");
+    set_config("num_nextn_predict_layers", json_integer(1));
+    assert_int_equal(convert(out_dir, NULL, &e), LAR_OK);
+    assert_int_equal(lar_gguf_open(out_path, &f, &e), LAR_OK);
+    assert_non_null(lar_gguf_find_tensor(f, "blk.1.attn_norm.weight"));
+    assert_null(lar_gguf_find_tensor(f, "blk.2.attn_norm.weight"));
+    lar_gguf_close(f);
+}
+
+static void same_numbers(const lar_gguf_tensor *a, const lar_gguf_tensor *b)
+{
+    const int64_t n = a->dim[0] * a->dim[1] * a->dim[2];
+    float *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
+    assert_memory_equal(a->dim, b->dim, sizeof a->dim);
+    lar_kernels__generic.formats[lar_dtype_index(a->type)]->to_f32(a->data, x, n);
+    lar_kernels__generic.formats[lar_dtype_index(b->type)]->to_f32(b->data, y, n);
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] == y[i]))
+            fail_msg("%.*s[%d]: %g and %g", (int)a->name.n, a->name.p, (int)i, (double)x[i],
+                     (double)y[i]);
+    free(x);
+    free(y);
+}
+
+/* MXFP4 in blocks and scales becomes GGUF's: the numbers of the folder that has them in BF16. */
+static void test_mxfp4(void **state)
+{
+    (void)state;
+    golden g;
+    lar_err e = {0};
+    lar_gguf *plain, *packed;
+    lar_safetensors *st;
+    size_t n = 0, seen = 0;
+    golden_open(&g, "tests/data/hf/gpt_oss", "golden");
+    uint8_t *weights = read_file("tests/data/hf/gpt_oss/mxfp4.safetensors", &n);
+    assert_int_equal(convert_to("tests/data/hf/gpt_oss", other_path, NULL, &e), LAR_OK);
+    copy_folder("gpt_oss");
+    write_text("model.safetensors", weights, n);
+    assert_int_equal(convert(out_dir, LAR_DTYPE(q8_0), &e), LAR_OK); /* it stays what it is */
+    assert_int_equal(convert(out_dir, NULL, &e), LAR_OK);
+    assert_int_equal(lar_gguf_open(other_path, &plain, &e), LAR_OK);
+    assert_int_equal(lar_gguf_open(out_path, &packed, &e), LAR_OK);
+    for (size_t i = 0; i < lar_gguf_n_tensors(packed); i++) {
+        const lar_gguf_tensor *t = lar_gguf_tensor_at(packed, i);
+        char name[80];
+        if (t->type != LAR_DTYPE(mxfp4))
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
+        same_numbers(t, lar_gguf_find_tensor(plain, name));
+        seen++;
+    }
+    assert_int_equal(seen, 9);
+    lar_gguf_close(plain);
+    lar_gguf_close(packed);
+    const double d = distance(&g); /* activations are rounded to eight bits */
+    if (!(d > 0 && d < 0.5))
+        fail_msg("MXFP4: logits differ by %g standard deviations", d);
+    assert_int_equal(lar_safetensors_open_bytes(weights, n, &st, &e), LAR_OK);
+    const lar_st_tensor *s =
+        lar_safetensors_find(st, "model.layers.1.mlp.experts.down_proj_scales");
+    assert_non_null(s);
+    weights[s->data - weights] = 255;
+    lar_safetensors_close(st);
+    write_text("model.safetensors", weights, n);
+    refuse("a scale that is no number", LAR_ENUMERIC, "down_proj_scales");
+    free(weights);
+    golden_close(&g);
+}
+
+/* ---- bad folders ------------------------------------------------------------------------------
+ */
 
 static void test_bad_config(void **state)
 {
@@ -614,7 +831,7 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 13, MOST = 64 };
+    enum { FIXED = 16, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_bad_config),
@@ -629,6 +846,9 @@ int main(void)
         cmocka_unit_test(test_incomplete),
         cmocka_unit_test(test_other_sizes),
         cmocka_unit_test(test_large_tokenizer),
+        cmocka_unit_test(test_old_latent),
+        cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_mxfp4),
     };
     size_t n = FIXED;
     DIR *d = opendir(dir);

@@ -31,29 +31,6 @@ static double run(const golden *g, const void *bytes, size_t n, lar_err *e)
     return d;
 }
 
-static int hex(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
-/* Write an option's patches over a copy of the file; false when it has none. */
-static bool patch(const json_t *option, uint8_t *bytes, size_t n)
-{
-    const json_t *list = json_object_get(option, "patches");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *p = json_array_get(list, i);
-        const size_t off = (size_t)json_integer_value(json_object_get(p, "offset"));
-        const json_t *count = json_object_get(p, "count");
-        const char *h = json_string_value(json_object_get(p, "hex"));
-        const size_t len = strlen(h) / 2, times = count ? (size_t)json_integer_value(count) : 1;
-        assert_true(off + len * times <= n);
-        for (size_t t = 0; t < times; t++)
-            for (size_t b = 0; b < len; b++)
-                bytes[off + t * len + b] = (uint8_t)(hex(h[2 * b]) << 4 | hex(h[2 * b + 1]));
-    }
-    return json_array_size(list) > 0;
-}
-
 static void check_option(const golden *g, const json_t *option, const uint8_t *file, size_t n)
 {
     const char *name = json_string_value(json_object_get(option, "name"));
@@ -62,7 +39,7 @@ static void check_option(const golden *g, const json_t *option, const uint8_t *f
     lar_err e = {0};
     memcpy(copy, file, n);
     assert_true(want > 1e-3); /* the golden would catch it */
-    if (patch(option, copy, n)) {
+    if (golden_patch(option, copy, n)) {
         const double d = run(g, copy, n, &e);
         if (d >= 0 && (d < want * 0.98 - 1e-3 || d > want * 1.02 + 1e-3))
             fail_msg("%s without %s: distance %g, transformers' is %g", g->path, name, d, want);

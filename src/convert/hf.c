@@ -22,7 +22,8 @@ typedef struct lar__hf_out {
     const lar_st_tensor **src; /* [n_src]: by expert, else one */
     size_t n_src;
     bool experts;
-    float *own; /* [dim[0]], or NULL */
+    lar_hf_view view; /* of each source */
+    float *own;       /* [dim[0]], or NULL */
     const lar_dtype *type;
     int n_dims;
     int64_t dim[4];
@@ -212,7 +213,7 @@ static lar_status find_def(lar_hf *h, lar_err *e)
     return s;
 }
 
-static lar_status whole(const lar_hf *h, const char *name, double min, double max, int64_t *out,
+lar_status lar_hf_whole(const lar_hf *h, const char *name, double min, double max, int64_t *out,
                         lar_err *e)
 {
     double x;
@@ -250,17 +251,26 @@ static lar_status read_config(lar_hf *h, lar_err *e)
         h->text = json_object_get(h->config, "text_config");
     LAR_TRY(find_def(h, e));
     LAR_TRY(check_act(h, e));
-    LAR_TRY(whole(h, "num_hidden_layers", 1, 1024, &h->n_layer, e));
-    LAR_TRY(whole(h, "hidden_size", 1, 1 << 20, &h->n_embd, e));
-    LAR_TRY(whole(h, "num_attention_heads", 1, 4096, &h->n_head, e));
-    LAR_TRY(whole(h, "vocab_size", 1, 1 << 24, &h->n_vocab, e));
+    LAR_TRY(lar_hf_whole(h, "num_hidden_layers", 1, 1024, &h->n_layer, e));
+    LAR_TRY(lar_hf_whole(h, "hidden_size", 1, 1 << 20, &h->n_embd, e));
+    LAR_TRY(lar_hf_whole(h, "num_attention_heads", 1, 4096, &h->n_head, e));
+    LAR_TRY(lar_hf_whole(h, "vocab_size", 1, 1 << 24, &h->n_vocab, e));
     h->n_head_kv = h->n_head;
     h->head_dim = h->n_embd / h->n_head;
     if (lar_hf_get(h->text, "num_key_value_heads"))
-        LAR_TRY(whole(h, "num_key_value_heads", 1, 4096, &h->n_head_kv, e));
+        LAR_TRY(lar_hf_whole(h, "num_key_value_heads", 1, 4096, &h->n_head_kv, e));
     if (lar_hf_get(h->text, "head_dim"))
-        LAR_TRY(whole(h, "head_dim", 1, 4096, &h->head_dim, e));
+        LAR_TRY(lar_hf_whole(h, "head_dim", 1, 4096, &h->head_dim, e));
     return LAR_OK;
+}
+
+/* Whether the family says itself what goes into a key. */
+static bool has_own(const lar_hf_def *d, const char *gguf)
+{
+    for (size_t i = 0; i < d->n_keys; i++)
+        if (strcmp(d->keys[i].gguf, gguf) == 0)
+            return true;
+    return false;
 }
 
 static lar_status put_config(lar_hf *h, lar_err *e)
@@ -275,11 +285,13 @@ static lar_status put_config(lar_hf *h, lar_err *e)
     lar_gguf_put_string(h->w, "general.architecture", h->def->arch);
     lar_gguf_put_string(h->w, "general.name", name);
     for (size_t i = 0; i < LAR_LEN(common_keys); i++)
-        LAR_TRY(put_key(h, &common_keys[i], e));
+        if (!has_own(h->def, common_keys[i].gguf))
+            LAR_TRY(put_key(h, &common_keys[i], e));
     for (size_t i = 0; i < h->def->n_keys; i++)
         LAR_TRY(put_key(h, &h->def->keys[i], e));
-    LAR_TRY(lar__hf_rope(h, e));
-    return LAR_OK;
+    if (h->def->extra)
+        LAR_TRY(h->def->extra(h, e));
+    return lar__hf_rope(h, e);
 }
 
 /* ---- which tensors ----------------------------------------------------------------------------
@@ -401,16 +413,10 @@ static lar_status read_tied(lar_hf *h, lar_err *e)
     return LAR_OK;
 }
 
-static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
+static lar_status plan_rule(lar_hf *h, const lar_hf_tensor *rule, const lar_st_tensor *s, int rank,
+                            long layer, long expert, lar_err *e)
 {
-    long layer, expert;
-    int rank = 0;
     char name[NAME_MAX_];
-    const lar_hf_tensor *rule = find_rule(h, s->name, &layer, &expert, &rank);
-    if (!rule)
-        return lar_fail(e, LAR_EUNSUPPORTED,
-                        "%s: %.100s: no %s model that LAR knows has such a tensor", s->file,
-                        s->name, h->def->arch);
     if (rule->how == LAR_HF_SKIP || (h->tied && strcmp(s->name, "lm_head.weight") == 0))
         return LAR_OK;
     if (layer >= h->n_layer)
@@ -430,6 +436,51 @@ static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
     return add_source(t, s, expert, e);
 }
 
+/* Whether a tensor is of a layer that LAR leaves out. */
+static bool is_left_out(const lar_hf *h, const char *name)
+{
+    static const char layers[] = "model.layers.";
+    char *end;
+    if (strncmp(name, layers, sizeof layers - 1) != 0)
+        return false;
+    const long layer = strtol(name + sizeof layers - 1, &end, 10);
+    return *end == '.' && layer >= h->n_layer && layer < h->n_layer + h->n_left_out;
+}
+
+static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
+{
+    long layer, expert;
+    int rank = 0;
+    if (is_left_out(h, s->name))
+        return LAR_OK;
+    const lar_hf_tensor *rule = find_rule(h, s->name, &layer, &expert, &rank);
+    if (!rule)
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "%s: %.100s: no %s model that LAR knows has such a tensor", s->file,
+                        s->name, h->def->arch);
+    LAR_TRY(plan_rule(h, rule, s, rank, layer, expert, e));
+    const lar_hf_tensor *end = h->def->tensors + h->def->n_tensors;
+    if (rank < (int)LAR_LEN(common))
+        return LAR_OK;
+    for (const lar_hf_tensor *r = rule + 1; r < end && strcmp(r->hf, rule->hf) == 0; r++)
+        LAR_TRY(plan_rule(h, r, s, ++rank, layer, expert, e));
+    return LAR_OK;
+}
+
+/* What is added to rows or is one itself is read directly, as F32; MXFP4 stays what it is. */
+static const lar_dtype *output_type(const out_tensor *t, const lar_st_tensor *s,
+                                    const lar_convert_options *o)
+{
+    if (t->view.scales)
+        return LAR_DTYPE(mxfp4);
+    if (s->n_dims < 2 || t->how == LAR_HF_ADD1 || t->how == LAR_HF_NEG_EXP ||
+        t->how == LAR_HF_CONV || strstr(t->name, ".bias"))
+        return LAR_DTYPE(f32);
+    if (!o->type)
+        return s->type;
+    return t->dim[0] % o->type->block == 0 ? o->type : LAR_DTYPE(f16);
+}
+
 /* Shape and type, once all sources are known. */
 static lar_status settle(const lar_hf *h, const lar_convert_options *o, out_tensor *t, lar_err *e)
 {
@@ -443,34 +494,22 @@ static lar_status settle(const lar_hf *h, const lar_convert_options *o, out_tens
             return lar_fail(e, LAR_EFORMAT, "%s: shape or type is not that of %s", t->src[i]->name,
                             s->name);
     }
-    if (s->type != LAR_DTYPE(f32) && s->type != LAR_DTYPE(f16) && s->type != LAR_DTYPE(bf16))
+    LAR_TRY(lar__hf_view_of(h, t->how, s, &t->view, e));
+    const lar_hf_view *v = &t->view;
+    if (!v->scales && s->type != LAR_DTYPE(f32) && s->type != LAR_DTYPE(f16) &&
+        s->type != LAR_DTYPE(bf16))
         return lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s, want F32, F16 or BF16", s->name,
                         s->dtype);
-    t->n_dims = LAR_MAX(1, s->n_dims) + (t->experts ? 1 : 0);
+    t->n_dims = v->n_dims + (t->experts ? 1 : 0);
     if (t->n_dims > 4)
         return lar_fail(e, LAR_EUNSUPPORTED, "%s: %d dimensions, want up to 4", s->name, s->n_dims);
-    for (int i = 0; i < s->n_dims; i++)
-        t->dim[i] = s->dim[s->n_dims - 1 - i];
+    memcpy(t->dim, v->dim, sizeof t->dim);
     if (t->experts)
         t->dim[t->n_dims - 1] = (int64_t)t->n_src;
     if (t->dim[0] > ROW_MAX)
         return lar_fail(e, LAR_EFORMAT, "%s: rows of %lld, want up to %d", s->name,
                         (long long)t->dim[0], ROW_MAX);
-    if (t->how == LAR_HF_CONV && (t->n_dims != 3 || t->dim[1] != 1))
-        return lar_fail(e, LAR_EFORMAT, "%s: not the shape of a convolution of each channel",
-                        s->name);
-    if (t->how == LAR_HF_CONV) {
-        t->n_dims = 2;
-        t->dim[1] = t->dim[2];
-        t->dim[2] = 1;
-    }
-    t->type = s->type;
-    if (s->n_dims < 2 || t->how == LAR_HF_ADD1 || t->how == LAR_HF_NEG_EXP || t->how == LAR_HF_CONV)
-        t->type = LAR_DTYPE(f32);
-    else if (o->type && t->dim[0] % o->type->block == 0)
-        t->type = o->type;
-    else if (o->type)
-        t->type = LAR_DTYPE(f16);
+    t->type = output_type(t, s, o);
     if (t->how == LAR_HF_COPY && h->def->norm_add1 && strstr(t->name, "norm.weight"))
         t->how = LAR_HF_ADD1;
     if (!h->def->pairs && (t->how == LAR_HF_Q || t->how == LAR_HF_K))
@@ -548,15 +587,23 @@ static void to_f32(const lar_st_tensor *s, int64_t first, int64_t n, float *x)
 static lar_status write_rows(const lar_hf *h, const out_tensor *t, const lar_st_tensor *s, float *x,
                              void *y, lar_err *e)
 {
-    const int64_t k = t->dim[0], rows = (int64_t)(s->bytes / s->type->bytes) / k;
+    const lar_hf_view *v = &t->view;
+    const int64_t k = v->dim[0], rows = v->dim[1] * v->dim[2] * v->dim[3];
     const bool flat = s->n_dims < 2;
     const lar_format *f = lar_kernels__generic.formats[lar_dtype_index(t->type)];
     for (int64_t r = 0; r < rows; r++) {
-        if (flat) /* a bias: its elements are the rows */
+        const int64_t from = flat ? 0 : source_row(h, t, rows, r);
+        const int64_t first = v->at + from % v->dim[1] * v->row + from / v->dim[1] * v->slab;
+        if (v->scales) {
+            LAR_TRY(lar__hf_mxfp4(v, s, first, y, e));
+            LAR_TRY(lar_gguf_writer_data(h->w, y, lar_row_bytes(t->type, k), e));
+            continue;
+        }
+        if (v->step == 1 && !flat)
+            to_f32(s, first, k, x);
+        else /* a bias's elements may be its rows */
             for (int64_t i = 0; i < k; i++)
-                to_f32(s, source_row(h, t, k, i), 1, x + i);
-        else
-            to_f32(s, source_row(h, t, rows, r) * k, k, x);
+                to_f32(s, first + (flat ? source_row(h, t, k, i) : i * v->step), 1, x + i);
         for (int64_t i = 0; i < k; i++)
             if (t->how == LAR_HF_ADD1)
                 x[i] += 1.0f;
@@ -673,8 +720,6 @@ static lar_status run(lar_hf *h, const char *out, const lar_convert_options *o, 
     LAR_TRY(check_paths(h, out, e));
     LAR_TRY(lar_gguf_writer_new(out, 32, &h->w, e));
     LAR_TRY(put_config(h, e));
-    if (h->def->extra)
-        LAR_TRY(h->def->extra(h, e));
     LAR_TRY(plan(h, o, e));
     LAR_TRY(check_embeddings(h, e));
     LAR_TRY(lar__hf_tokenizer(h, e));

@@ -22,11 +22,17 @@ enum {
     LAR_HF_Q,    /* rows of each query head reordered from halves to pairs, as llama's RoPE wants */
     LAR_HF_K,    /* likewise, of key heads */
     LAR_HF_ADD1, /* norms that the model adds 1 to */
-    LAR_HF_NEG_EXP, /* -e^x: decay rates stored as logarithms */
-    LAR_HF_CONV,    /* [channels, 1, K] of a convolution: without the 1, in F32 */
-    LAR_HF_SKIP     /* not needed: computed or repeated elsewhere */
+    LAR_HF_NEG_EXP,   /* -e^x: decay rates stored as logarithms */
+    LAR_HF_CONV,      /* [channels, 1, K] of a convolution: without the 1, in F32 */
+    LAR_HF_TRANSPOSE, /* of each expert: [in, out] becomes [out, in] */
+    LAR_HF_EVEN,      /* likewise, outputs 0, 2, ..: gate and up interleaved */
+    LAR_HF_ODD,
+    LAR_HF_KEY_B, /* latent attention: of each head the keys' part, transposed; the values' */
+    LAR_HF_VALUE_B,
+    LAR_HF_SKIP /* not needed: computed or repeated elsewhere */
 };
 
+/* Rows that follow each other with the same `hf` make several tensors of one. */
 typedef struct lar_hf_tensor {
     const char *hf, *gguf; /* gguf NULL with LAR_HF_SKIP */
     int how;
@@ -41,9 +47,11 @@ typedef struct lar_hf_def {
     size_t n_keys;
     const lar_hf_tensor *tensors; /* looked up before the common ones */
     size_t n_tensors;
-    bool pairs;     /* RoPE pairs lie side by side: Q and K are reordered */
-    bool norm_add1; /* all norms */
-    /* What the tables cannot say. May be NULL. */
+    bool pairs;       /* RoPE pairs lie side by side: Q and K are reordered */
+    bool norm_add1;   /* all norms */
+    bool yarn_exact;  /* its readers do not round the ends of YaRN's ramp: "truncate" is false */
+    bool yarn_scores; /* its readers put YaRN's magnitude into the scores ("mscale_all_dim") */
+    /* What the tables cannot say; head_dim may be set to what RoPE is for. May be NULL. */
     lar_status (*extra)(lar_hf *h, lar_err *e);
 } lar_hf_def;
 
@@ -58,16 +66,34 @@ struct lar_hf {
     lar_safetensors *st;
     lar_gguf_writer *w;
     int64_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_vocab;
-    bool tied;      /* the embeddings are the head */
-    bool own_split; /* the tokenizer's split pattern is kept under a key of ours */
+    int64_t key_nope, value_dim; /* of a head in latent attention: not rotated; value */
+    int64_t n_left_out;          /* layers behind the last, which predict further tokens */
+    bool tied;                   /* the embeddings are the head */
+    bool own_split;              /* the tokenizer's split pattern is kept under a key of ours */
     struct lar__hf_out *out;
     size_t n_out, cap_out;
 };
 
+/* Of a source tensor: element i of row r of slab e lies at at + i * step + r * row + e * slab; with
+ * `scales` (MXFP4 in two tensors, read as it is) this counts blocks. */
+typedef struct lar_hf_view {
+    int64_t at, step, row, slab;
+    int n_dims;
+    int64_t dim[4]; /* of the output, the fastest first */
+    const lar_st_tensor *scales;
+} lar_hf_view;
+lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
+                           lar_err *e);
+/* A row of GGUF's MXFP4 from that of blocks and that of scales, block `first` and following. */
+lar_status lar__hf_mxfp4(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, uint8_t *y,
+                         lar_err *e);
+
 /* For extra(): config values; the first of "a|b" that is there and not null, or NULL. */
 json_t *lar_hf_get(const json_t *config, const char *names);
 lar_status lar_hf_number(const json_t *config, const char *names, double *out,
-                         lar_err *e);                        /* LAR_ENOTFOUND */
+                         lar_err *e); /* LAR_ENOTFOUND */
+lar_status lar_hf_whole(const lar_hf *h, const char *name, double min, double max, int64_t *out,
+                        lar_err *e);                         /* a number that must be there */
 void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v); /* key behind "ARCH." */
 void lar_hf_put_f32(lar_hf *h, const char *key, float v);
 void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n);

@@ -94,6 +94,39 @@ static lar_status longrope(lar_hf *h, const json_t *rope, int n_rot, lar_err *e)
     return LAR_OK;
 }
 
+/* What YaRN multiplies cos and sin with. */
+static double magnitude(double factor, double share)
+{
+    return factor > 1 ? 1 + 0.1 * share * lar_ln(factor) : 1;
+}
+
+/* YaRN (Peng et al., 2023). Readers give cos and sin the usual magnitude; another one is written as
+ * a factor on it. */
+static lar_status yarn(lar_hf *h, const json_t *rope, lar_err *e)
+{
+    double factor = 1, share = 0, all = 0, attn = 0;
+    if (json_is_false(json_object_get(rope, "truncate")) != h->def->yarn_exact)
+        return lar_fail(e, LAR_EUNSUPPORTED, "config.json: rope_parameters.truncate, want %s",
+                        h->def->yarn_exact ? "false" : "true");
+    LAR_TRY(put_number(h, rope, "beta_fast", "rope.scaling.yarn_beta_fast", e));
+    LAR_TRY(put_number(h, rope, "beta_slow", "rope.scaling.yarn_beta_slow", e));
+    LAR_TRY(optional(lar_hf_number(rope, "factor", &factor, e)));
+    LAR_TRY(optional(lar_hf_number(rope, "mscale", &share, e)));
+    LAR_TRY(optional(lar_hf_number(rope, "mscale_all_dim", &all, e)));
+    lar_status s = lar_hf_number(rope, "attention_factor", &attn, e);
+    LAR_TRY(optional(s));
+    if (s != LAR_OK)
+        attn = share != 0 && all != 0 ? magnitude(factor, share) / magnitude(factor, all)
+                                      : magnitude(factor, 1);
+    const bool in_scores = h->def->yarn_scores && all != 0;
+    if (in_scores)
+        lar_hf_put_f32(h, "rope.scaling.yarn_log_multiplier", (float)(0.1 * all));
+    attn /= in_scores ? 1 : magnitude(factor, 1);
+    if ((float)attn != 1)
+        lar_hf_put_f32(h, "rope.scaling.attn_factor", (float)attn);
+    return put_original(h, rope, e);
+}
+
 static lar_status scaling(lar_hf *h, const json_t *rope, const char *type, double base, int n_rot,
                           lar_err *e)
 {
@@ -114,11 +147,7 @@ static lar_status scaling(lar_hf *h, const json_t *rope, const char *type, doubl
         lar_gguf_put_string(h->w, b.p, type);
     lar_buf_free(&b);
     LAR_TRY(put_number(h, rope, "factor", "rope.scaling.factor", e));
-    if (strcmp(type, "yarn") != 0)
-        return LAR_OK;
-    LAR_TRY(put_number(h, rope, "beta_fast", "rope.scaling.yarn_beta_fast", e));
-    LAR_TRY(put_number(h, rope, "beta_slow", "rope.scaling.yarn_beta_slow", e));
-    return put_original(h, rope, e);
+    return strcmp(type, "yarn") == 0 ? yarn(h, rope, e) : LAR_OK;
 }
 
 lar_status lar__hf_rope(lar_hf *h, lar_err *e)

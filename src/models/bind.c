@@ -7,9 +7,11 @@
 #include <string.h>
 
 /* Shapes are spelt with a letter per dimension:
- * e n_embd, q n_head * head_dim_k, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
- * head_dim_v, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
- * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e */
+ * e n_embd, q n_head * key_mla, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
+ * value_mla, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
+ * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e, H n_head; of latent
+ * attention: a q_rank, b kv_rank, g b + n_rot, n a key without its rotated part, u value_mla, w
+ * n_head * (n + u) */
 typedef struct row {
     const char *name;
     size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
@@ -38,11 +40,20 @@ static const row net_rows[] = {
     NET("output.weight", output.w, "eV", LAR_DEC_OUTPUT, false),
 };
 static const row layer_rows[] = {
-    LAY("attn_norm.weight", attn_norm, "e", LAR_DEC_PRE_NORM, true),
+    LAY("attn_norm.weight", attn_norm, "e", LAR_DEC_PRE_NORM | LAR_DEC_POST_AS_PRE, true),
     LAY("attn_qkv.weight", qkv.w, "eQ", LAR_DEC_FUSED_QKV, false),
-    LAY("attn_q.weight", q.w, "eq", LAR_DEC_QKV, false),
+    LAY("attn_q.weight", q.w, "eq", LAR_DEC_QKV | LAR_DEC_MLA_Q, false),
     LAY("attn_k.weight", k.w, "ek", LAR_DEC_QKV, false),
     LAY("attn_v.weight", v.w, "ev", LAR_DEC_QKV, false),
+    LAY("attn_q_a.weight", mla.q_a.w, "ea", LAR_DEC_MLA_Q_RANK, false),
+    LAY("attn_q_a_norm.weight", mla.q_norm, "a", LAR_DEC_MLA_Q_RANK, true),
+    LAY("attn_q_b.weight", mla.q_b.w, "aq", LAR_DEC_MLA_Q_RANK, false),
+    LAY("attn_kv_a_mqa.weight", mla.kv_a.w, "eg", LAR_DEC_MLA, false),
+    LAY("attn_kv_a_norm.weight", mla.kv_norm, "b", LAR_DEC_MLA, true),
+    LAY("attn_kv_b.weight", mla.kv_b.w, "bw", LAR_DEC_MLA_KV_B, false),
+    LAY("attn_k_b.weight", mla.k_b.w, "nbH", LAR_DEC_MLA_SPLIT, false),
+    LAY("attn_v_b.weight", mla.v_b.w, "buH", LAR_DEC_MLA_SPLIT, false),
+    LAY("attn_sinks.weight", sinks, "H", LAR_DEC_SINKS, true),
     LAY("attn_output.weight", o.w, "oe", LAR_DEC_ATTENTION, false),
     LAY("attn_q.bias", q.b, "q", LAR_DEC_QKV_BIAS, true),
     LAY("attn_k.bias", k.b, "k", LAR_DEC_QKV_BIAS, true),
@@ -54,6 +65,7 @@ static const row layer_rows[] = {
     LAY("attn_k_norm.weight", k_norm, "k", LAR_DEC_QK_NORM_ALL, true),
     LAY("post_attention_norm.weight", attn_post_norm, "e", LAR_DEC_POST_NORM, true),
     LAY("ffn_norm.weight", ffn_norm, "e", LAR_DEC_PRE_NORM, true),
+    LAY("post_attention_norm.weight", ffn_norm, "e", LAR_DEC_POST_AS_PRE, true),
     LAY("ffn_gate.weight", ffn.gate.w, "ef", LAR_DEC_FFN, false),
     LAY("ffn_up.weight", ffn.up.w, "ef", LAR_DEC_FFN, false),
     LAY("ffn_up.weight", ffn.up.w, "eF", LAR_DEC_FUSED_UP, false),
@@ -66,6 +78,10 @@ static const row layer_rows[] = {
     LAY("ffn_gate_exps.weight", moe.gate.w, "exE", LAR_DEC_MOE, false),
     LAY("ffn_up_exps.weight", moe.up.w, "exE", LAR_DEC_MOE, false),
     LAY("ffn_down_exps.weight", moe.down.w, "xeE", LAR_DEC_MOE, false),
+    LAY("ffn_gate_inp.bias", moe.router.b, "E", LAR_DEC_EXPERT_BIAS, true),
+    LAY("ffn_gate_exps.bias", moe.gate.b, "xE", LAR_DEC_EXPERT_BIAS, true),
+    LAY("ffn_up_exps.bias", moe.up.b, "xE", LAR_DEC_EXPERT_BIAS, true),
+    LAY("ffn_down_exps.bias", moe.down.b, "eE", LAR_DEC_EXPERT_BIAS, true),
     LAY("exp_probs_b.bias", moe.rank_bias, "E", LAR_DEC_MOE_BIAS, true),
     LAY("ffn_gate_shexp.weight", moe.shared.gate.w, "es", LAR_DEC_SHARED, false),
     LAY("ffn_up_shexp.weight", moe.shared.up.w, "es", LAR_DEC_SHARED, false),
@@ -87,13 +103,13 @@ static int64_t symbol(const lar_hparams *hp, char c)
     case 'e':
         return hp->n_embd;
     case 'q':
-        return (int64_t)hp->n_head * hp->head_dim_k;
+        return (int64_t)hp->n_head * hp->key_mla;
     case 'k':
         return (int64_t)hp->n_head_kv * hp->head_dim_k;
     case 'v':
         return (int64_t)hp->n_head_kv * hp->head_dim_v;
     case 'o':
-        return (int64_t)hp->n_head * hp->head_dim_v;
+        return (int64_t)hp->n_head * hp->value_mla;
     case 'f':
         return hp->n_ff;
     case 'h':
@@ -116,6 +132,20 @@ static int64_t symbol(const lar_hparams *hp, char c)
         return hp->conv_kernel;
     case 'B':
         return 3 * (int64_t)hp->n_embd;
+    case 'H':
+        return hp->n_head;
+    case 'a':
+        return hp->q_rank;
+    case 'b':
+        return hp->kv_rank;
+    case 'g':
+        return (int64_t)hp->kv_rank + hp->n_rot;
+    case 'n':
+        return (int64_t)hp->key_mla - hp->n_rot;
+    case 'u':
+        return hp->value_mla;
+    case 'w':
+        return hp->n_head * (symbol(hp, 'n') + symbol(hp, 'u'));
     }
     return 0;
 }
@@ -167,13 +197,16 @@ static unsigned layer_has(const lar_net *n, int layer)
     static const unsigned of_kind[] = {[LAR_LAYER_ATTENTION] = LAR_DEC_ATTENTION,
                                        [LAR_LAYER_CONV] = LAR_DEC_CONV,
                                        [LAR_LAYER_DELTA] = LAR_DEC_DELTA};
-    const unsigned experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE;
+    const unsigned experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE | LAR_DEC_EXPERT_BIAS;
     const int kind = layer_kind(n, layer);
     unsigned has = n->def->decoder->has | of_kind[kind];
     if (kind != LAR_LAYER_ATTENTION)
         has &= ~(unsigned)ATTENTION;
     if (!(has & LAR_DEC_EMBD_NORM))
         has |= LAR_DEC_OUT_NORM;
+    if (has & LAR_DEC_MLA)
+        has |= (n->hp.q_rank ? LAR_DEC_MLA_Q_RANK : LAR_DEC_MLA_Q) |
+               (n->hp.mla_split ? LAR_DEC_MLA_SPLIT : LAR_DEC_MLA_KV_B);
     return n->hp.n_expert && layer >= (int)n->hp.n_dense_lead
                ? (has & ~(unsigned)LAR_DEC_FFN) | LAR_DEC_MOE
                : has & ~experts;
@@ -254,6 +287,8 @@ static lar_status add_rope(lar_net *n, int which, const lar_tensor *factors, lar
                         .attn_factor = local ? 1
                                              : (double)hp->attn_factor *
                                                    (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
+                        .yarn_exact = d->spec->yarn_exact,
+                        .yarn_scores = (d->spec->has & LAR_DEC_MLA) && hp->yarn_log_mul != 0,
                         .freq_factors = factors ? factors->data : NULL};
     lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
     double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
@@ -300,9 +335,10 @@ static void set_scalars(lar_net *n)
     d->head_dim_k = (int)hp->head_dim_k;
     d->head_dim_v = (int)hp->head_dim_v;
     d->n_rot = (int)hp->n_rot;
+    d->head_nope = (int)hp->key_mla - (int)hp->n_rot;
     d->eps = hp->eps;
     d->attn_scale =
-        hp->attn_scale != 0 ? hp->attn_scale : 1.0f / __builtin_sqrtf((float)hp->head_dim_k);
+        hp->attn_scale != 0 ? hp->attn_scale : 1.0f / __builtin_sqrtf((float)hp->key_mla);
     d->attn_softcap = hp->attn_softcap;
     d->logit_softcap = hp->logit_softcap;
     d->embd_scale = hp->embd_scale != 0         ? hp->embd_scale
@@ -367,6 +403,25 @@ static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *
     return check_unused(n, f, bound, e);
 }
 
+/* The cache's heads of latent attention: one of latents, or all that there are. */
+static lar_status check_mla(const lar_net *n, lar_err *e)
+{
+    const lar_hparams *hp = &n->hp;
+    const bool split = hp->mla_split;
+    if (!(n->def->decoder->has & LAR_DEC_MLA))
+        return LAR_OK;
+    if (!hp->kv_rank)
+        return lar_fail(e, LAR_EFORMAT, "%s.attention.kv_lora_rank is missing", n->def->arch);
+    if (hp->n_rot >= hp->key_mla || hp->n_head_kv != (split ? 1 : hp->n_head) ||
+        (split && (hp->head_dim_k != symbol(hp, 'g') || hp->head_dim_v != hp->kv_rank)))
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s: %u key heads of %u and %u for keys of %u with %u rotated and latents "
+                        "of %u",
+                        n->def->arch, hp->n_head_kv, hp->head_dim_k, hp->head_dim_v, hp->key_mla,
+                        hp->n_rot, hp->kv_rank);
+    return LAR_OK;
+}
+
 lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
 {
     const lar_gguf_tensor *embd = lar_gguf_find_tensor(f, "token_embd.weight");
@@ -377,6 +432,7 @@ lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
         return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24",
                         (long long)embd->dim[1]);
     n->hp.n_vocab = (uint32_t)embd->dim[1];
+    LAR_TRY(check_mla(n, e));
     bool *bound = lar_alloc_array(lar_gguf_n_tensors(f), sizeof *bound);
     if (!bound)
         return lar_fail(e, LAR_ENOMEM, "model: out of memory");

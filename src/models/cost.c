@@ -40,11 +40,14 @@ static void add_experts(sums *s, const lar_linear *l, uint64_t n_used, uint64_t 
 static void add_layer(const lar_decoder *d, sums *before, sums *after, const lar_decoder_layer *y,
                       int n_tokens)
 {
-    const lar_tensor *norms[] = {y->attn_norm, y->q_norm, y->k_norm, y->delta.norm};
+    const lar_tensor *norms[] = {y->attn_norm,  y->q_norm,      y->k_norm, y->delta.norm,
+                                 y->mla.q_norm, y->mla.kv_norm, y->sinks};
     const lar_tensor *later[] = {y->attn_post_norm, y->ffn_norm, y->ffn_post_norm};
     const lar_linear *qkv[] = {&y->qkv,         &y->q,         &y->k,          &y->v,
+                               &y->mla.q_a,     &y->mla.q_b,   &y->mla.kv_a,   &y->mla.kv_b,
                                &y->conv.in,     &y->delta.qkv, &y->delta.gate, &y->delta.beta,
                                &y->delta.alpha, &y->delta.ba};
+    const lar_linear *heads[] = {&y->mla.k_b, &y->mla.v_b};
     const lar_linear *rest[] = {&y->o,
                                 &y->ffn.gate,
                                 &y->ffn.up,
@@ -59,6 +62,8 @@ static void add_layer(const lar_decoder *d, sums *before, sums *after, const lar
         add_plain(before, norms[i]);
     for (size_t i = 0; i < LAR_LEN(qkv); i++)
         add_linear(before, qkv[i]);
+    for (size_t i = 0; i < LAR_LEN(heads); i++)
+        add_experts(before, heads[i], (uint64_t)d->n_head, 1);
     for (size_t i = 0; i < LAR_LEN(later); i++)
         add_plain(after, later[i]);
     for (size_t i = 0; i < LAR_LEN(rest); i++)

@@ -23,6 +23,10 @@ static const struct row {
     HU("attention.head_count", n_head, true, 0, 1, 4096),
     HU("attention.key_length", head_dim_k, false, 0, 1, 1024),
     HU("attention.value_length", head_dim_v, false, 0, 1, 1024),
+    HU("attention.q_lora_rank", q_rank, false, 0, 1, 1 << 16),
+    HU("attention.kv_lora_rank", kv_rank, false, 0, 1, 1 << 16),
+    HU("attention.key_length_mla", key_mla, false, 0, 1, 1024),
+    HU("attention.value_length_mla", value_mla, false, 0, 1, 1024),
     HU("context_length", ctx_train, true, 0, 1, 1 << 30),
     HU("rope.dimension_count", n_rot, false, 0, 2, 1024),
     HU("attention.sliding_window", window, false, 0, 0, 1 << 30),
@@ -56,6 +60,7 @@ static const struct row {
     HF("rope.scaling.yarn_attn_factor", yarn_attn, false, 1, -1, 1e3),
     HF("rope.scaling.yarn_beta_fast", yarn_beta_fast, false, 32, 1e-3, 1e6),
     HF("rope.scaling.yarn_beta_slow", yarn_beta_slow, false, 1, 1e-3, 1e6),
+    HF("rope.scaling.yarn_log_multiplier", yarn_log_mul, false, 0, 0, 1e3),
     HF("attn_logit_softcapping", attn_softcap, false, 0, 0, 1e6),
     HF("final_logit_softcapping", logit_softcap, false, 0, 0, 1e6),
     HF("embedding_scale", embd_scale, false, 0, 0, 1e6),
@@ -175,6 +180,11 @@ static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
     }
     if (!hp->head_dim_v)
         hp->head_dim_v = hp->head_dim_k;
+    hp->mla_split = hp->key_mla != 0;
+    if (!hp->key_mla)
+        hp->key_mla = hp->head_dim_k;
+    if (!hp->value_mla)
+        hp->value_mla = hp->head_dim_v;
     if (hp->n_head % hp->n_head_kv)
         return lar_fail(e, LAR_EFORMAT,
                         "%s.attention.head_count %u is no multiple of head_count_kv %u", arch,

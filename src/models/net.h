@@ -16,13 +16,16 @@ enum { LAR_MAX_LAYERS = 1024 };
 typedef struct lar_hparams {
     uint32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim_k, head_dim_v, ctx_train, n_vocab;
     uint32_t n_rot, window, window_pattern, orig_ctx;
+    uint32_t q_rank, kv_rank;    /* of latent attention */
+    uint32_t key_mla, value_mla; /* of a head itself; else head_dim_k, head_dim_v: the cache's */
+    bool mla_split;              /* the file says key_mla: its cache holds latents */
     uint32_t n_expert, n_expert_used, n_ff_expert, n_ff_shared, n_expert_shared, n_dense_lead;
     uint32_t n_expert_group, n_expert_group_used;
     uint32_t expert_gating, expert_norm; /* 0: not said; 1 softmax, 2 sigmoid; 1 no, 2 yes */
     float expert_scale;
     float embd_scale, residual_scale, attn_scale, logit_scale; /* 0: not said */
     float eps, rope_base, rope_base_local, rope_factor, rope_scale_linear;
-    float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow, attn_factor;
+    float yarn_ext, yarn_attn, yarn_beta_fast, yarn_beta_slow, attn_factor, yarn_log_mul;
     float attn_softcap, logit_softcap;
     lar_rope_scaling rope_scaling;
     uint32_t conv_kernel; /* tokens that a short convolution sees */

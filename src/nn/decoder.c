@@ -2,6 +2,12 @@
  */
 #include "nn/decoder.h"
 
+static lar_tensor *rotate(const lar_decoder *d, const lar_build *b, lar_tensor *t, lar_tensor *rope)
+{
+    return lar_node(b->g, LAR_OPDEF(rope), (lar_tensor *[]){t, rope}, 2,
+                    &(lar_rope_param){.n_rot = d->n_rot, .neox = d->spec->neox});
+}
+
 /* Q, K and V come out of one product; each part is seen as [head_dim, heads, T]. */
 static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *qkv, int64_t first,
                          int64_t n, int dim, lar_tensor *norm, lar_tensor *rope)
@@ -14,10 +20,62 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
         t = lar_nn_rms_norm(g, lar_split0(g, t, dim), norm, d->eps);
     else
         t = lar_split0(g, t, dim);
-    if (rope)
-        t = lar_node(g, LAR_OPDEF(rope), (lar_tensor *[]){t, rope}, 2,
-                     &(lar_rope_param){.n_rot = d->n_rot, .neox = d->spec->neox});
-    return t;
+    return rope ? rotate(d, b, t, rope) : t;
+}
+
+/* What the heads of q [head_dim, heads, T] find in the cache, with k and v in it. */
+static lar_tensor *attend(const lar_decoder *d, const lar_build *b, int l, lar_tensor *q,
+                          lar_tensor *k, lar_tensor *v)
+{
+    const lar_attention_param p = {.scale = d->attn_scale,
+                                   .softcap = d->attn_softcap,
+                                   .window = d->layer[l].window,
+                                   .n_head_kv = d->n_head_kv};
+    lar_tensor *sinks = d->layer[l].sinks;
+    k = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
+                 &(lar_kv_store_param){.keys = true});
+    v = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
+                 &(lar_kv_store_param){.keys = false});
+    return lar_node(b->g, LAR_OPDEF(attention),
+                    (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table, sinks}, sinks ? 7 : 6, &p);
+}
+
+/* Latent attention. With kv_b, keys and values of all heads are computed and kept. With k_b and v_b
+ * the cache has one head: latent and rotated part are the key, the latent is the value. A query
+ * then meets latents, since (k_b' c) . q = c . (k_b q), and v_b turns what it gathers into values.
+ */
+static lar_tensor *latent_attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x,
+                                    lar_tensor *rope)
+{
+    const lar_decoder_layer *y = &d->layer[l];
+    const lar_mla *m = &y->mla;
+    lar_graph *g = b->g;
+    const float latent_eps = 1e-6f; /* whatever the other norms' is (transformers) */
+    const lar_linear *first = m->q_a.w ? &m->q_a : &y->q;
+    const int64_t nq = first->w->dim[1], rank = m->kv_norm->dim[0], nope = d->head_nope,
+                  rot = d->n_rot;
+    x = lar_nn_linear(g, (const lar_linear *[]){first, &m->kv_a}, 2, x);
+    lar_tensor *q = lar_slice(g, x, 0, nq);
+    if (m->q_a.w)
+        q = lar_nn_linear(g, (const lar_linear *[]){&m->q_b}, 1,
+                          lar_nn_rms_norm(g, q, m->q_norm, latent_eps));
+    q = lar_split0(g, q, nope + rot);
+    lar_tensor *q_nope = lar_slice(g, q, 0, nope);
+    lar_tensor *q_rot = rotate(d, b, lar_slice(g, q, nope, rot), rope);
+    lar_tensor *c = lar_nn_rms_norm(g, lar_slice(g, x, nq, rank), m->kv_norm, latent_eps);
+    lar_tensor *k_rot = lar_split0(g, lar_slice(g, x, nq + rank, rot), rot);
+    k_rot = rotate(d, b, k_rot, rope);
+    if (m->kv_b.w) {
+        lar_tensor *kv = lar_nn_linear(g, (const lar_linear *[]){&m->kv_b}, 1, c);
+        kv = lar_split0(g, kv, nope + d->head_dim_v);
+        return attend(d, b, l, lar_nn_concat(g, q_nope, q_rot),
+                      lar_nn_concat(g, lar_slice(g, kv, 0, nope), k_rot),
+                      lar_slice(g, kv, nope, d->head_dim_v));
+    }
+    c = lar_split0(g, c, rank);
+    q = lar_nn_concat(g, lar_nn_linear_heads(g, &m->k_b, q_nope), q_rot);
+    x = attend(d, b, l, q, lar_nn_concat(g, c, k_rot), c);
+    return lar_join0(g, lar_nn_linear_heads(g, &m->v_b, lar_split0(g, x, rank)));
 }
 
 static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x,
@@ -25,24 +83,16 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
 {
     const lar_decoder_layer *y = &d->layer[l];
     lar_graph *g = b->g;
+    if (y->mla.kv_a.w)
+        return latent_attention(d, b, l, x, rope);
     const int64_t nq = (int64_t)d->n_head * d->head_dim_k,
                   nk = (int64_t)d->n_head_kv * d->head_dim_k;
-    const lar_attention_param p = {.scale = d->attn_scale,
-                                   .softcap = d->attn_softcap,
-                                   .window = y->window,
-                                   .n_head_kv = d->n_head_kv};
     lar_tensor *qkv = y->qkv.w
                           ? lar_nn_linear(g, (const lar_linear *[]){&y->qkv}, 1, x)
                           : lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
-    lar_tensor *q = heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope);
-    lar_tensor *k = heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope);
-    lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
-    k = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
-                 &(lar_kv_store_param){.keys = true});
-    v = lar_node(g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
-                 &(lar_kv_store_param){.keys = false});
-    return lar_node(g, LAR_OPDEF(attention), (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table},
-                    6, &p);
+    return attend(d, b, l, heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope),
+                  heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope),
+                  heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL));
 }
 
 /* What the layer makes of its tokens and of what it remembers, before the output product. */

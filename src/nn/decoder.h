@@ -26,8 +26,16 @@ enum {
     LAR_DEC_MOE_BIAS = 1 << 15, /* a correction of the experts' ranks */
     LAR_DEC_SHARED = 1 << 16,   /* a feed-forward beside the experts that every token takes */
     LAR_DEC_SHARED_GATE = 1 << 17,
-    LAR_DEC_EMBD_NORM = 1 << 26, /* what the last norm is called */
-    LAR_DEC_OUT_NORM = 1 << 27,  /* set by the loader, as are those of the layers of a kind: */
+    LAR_DEC_EXPERT_BIAS = 1 << 18, /* of the router and of each expert */
+    LAR_DEC_SINKS = 1 << 19,       /* a score of each head that carries no value */
+    LAR_DEC_POST_AS_PRE = 1 << 20, /* like PRE_NORM; the second is called post_attention_norm */
+    LAR_DEC_MLA = 1 << 21,         /* latent attention, with two of these as the loader finds: */
+    LAR_DEC_MLA_Q = 1 << 22,       /* Q from one weight */
+    LAR_DEC_MLA_Q_RANK = 1 << 23,  /* Q from two, of a low rank */
+    LAR_DEC_MLA_SPLIT = 1 << 24,   /* k_b and v_b: the cache holds latents */
+    LAR_DEC_MLA_KV_B = 1 << 25,    /* one weight for both: the cache holds K and V of all heads */
+    LAR_DEC_EMBD_NORM = 1 << 26,   /* what the last norm is called */
+    LAR_DEC_OUT_NORM = 1 << 27,    /* set by the loader, as are those of the layers of a kind: */
     LAR_DEC_ATTENTION = 1 << 30,
     LAR_DEC_CONV = 1 << 29,
     LAR_DEC_DELTA = 1 << 28,
@@ -45,14 +53,28 @@ typedef struct lar_decoder_spec {
     bool local_rope;       /* sliding-window layers have a RoPE of their own, unscaled */
     int global_every;  /* with a window: every n-th layer sees all; 0: every layer has the window */
     int no_rope_every; /* every n-th layer has no RoPE; 0: all have it */
+    bool yarn_exact;   /* as lar_rope has it */
     int other_kind;    /* LAR_LAYER_* of those layers that the file says are no attention */
     bool moe_norm;     /* the chosen experts' weights are made to sum to 1, unless the file says */
 } lar_decoder_spec;
 
+/* Multi-head latent attention (DeepSeek-V2, 2024): a latent vector per token gives the keys and
+ * values of all heads; beside it a rotated part of the key, which all heads share. */
+typedef struct lar_mla {
+    lar_linear q_a, q_b; /* instead of the layer's q */
+    lar_linear kv_a;     /* latent, then the rotated part */
+    lar_linear kv_b;     /* of each head: key without the rotated part, value */
+    lar_linear k_b,
+        v_b; /* or per head, k_b transposed: [nope, rank, heads], [rank, value, heads] */
+    lar_tensor *q_norm, *kv_norm;
+} lar_mla;
+
 typedef struct lar_decoder_layer {
     lar_tensor *attn_norm, *q_norm, *k_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm;
     lar_linear q, k, v, o;
-    lar_linear qkv; /* instead of q, k, v */
+    lar_linear qkv;    /* instead of q, k, v */
+    lar_mla mla;       /* instead of k, v, where kv_a.w is */
+    lar_tensor *sinks; /* F32 [n_head] or NULL */
     lar_ffn ffn;
     lar_moe moe; /* instead of ffn, where router.w is */
     int kind;    /* LAR_LAYER_*: which of these is there */
@@ -66,7 +88,9 @@ enum { LAR_ROPE_GLOBAL, LAR_ROPE_LOCAL, LAR_ROPE_LONG, LAR_N_ROPES };
 
 typedef struct lar_decoder {
     const lar_decoder_spec *spec;
-    int n_layer, n_embd, n_head, n_head_kv, head_dim_k, head_dim_v;
+    int n_layer, n_embd, n_head, n_head_kv, head_dim_k,
+        head_dim_v; /* heads as the cache has them */
+    int head_nope;  /* of latent attention */
     float eps, attn_scale, attn_softcap, logit_softcap, embd_scale, residual_scale, logit_scale;
     int n_rot;
     int long_from;                     /* contexts larger than this take LAR_ROPE_LONG */

@@ -15,6 +15,10 @@ typedef struct lar_linear {
 
 /* [l[0] x; l[1] x; ...], at most 4. */
 lar_tensor *lar_nn_linear(lar_graph *g, const lar_linear *const *l, int n, lar_tensor *x);
+/* A weight for each head: x [k, heads, T], l->w [k, rows, heads], result [rows, heads, T]. */
+lar_tensor *lar_nn_linear_heads(lar_graph *g, const lar_linear *l, lar_tensor *x);
+/* [a; b] in each head; b of one head goes to all. */
+lar_tensor *lar_nn_concat(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_rms_norm(lar_graph *g, lar_tensor *x, lar_tensor *w, float eps);
 lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_mul(lar_graph *g, lar_tensor *a, lar_tensor *b);
@@ -72,6 +76,8 @@ typedef struct lar_rope {
     lar_rope_scaling scaling;
     double base, factor; /* factor: how much longer than trained, >= 1 */
     double orig_ctx, beta_fast, beta_slow, ext_factor, attn_factor; /* YaRN */
+    bool yarn_exact;  /* the ramp's ends are not rounded to whole dimensions */
+    bool yarn_scores; /* YaRN's magnitude is in the scale of the scores, not in cos and sin */
     const float *freq_factors; /* n_rot/2 divisors (Llama 3), or NULL */
 } lar_rope;
 /* n_rot/2 inverse frequencies in double, and what cos and sin are multiplied by. */

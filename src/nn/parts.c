@@ -44,6 +44,11 @@ lar_tensor *lar_nn_gate(lar_graph *g, lar_tensor *gate, lar_tensor *x, int act)
     return lar_view(g, y, dim, stride, 0);
 }
 
+lar_tensor *lar_nn_concat(lar_graph *g, lar_tensor *a, lar_tensor *b)
+{
+    return lar_node(g, LAR_OPDEF(concat), (lar_tensor *[]){a, b}, 2, NULL);
+}
+
 lar_tensor *lar_nn_rows(lar_graph *g, lar_tensor *table, lar_tensor *ids, float scale)
 {
     return lar_node(g, LAR_OPDEF(get_rows), (lar_tensor *[]){table, ids}, 2,
@@ -84,7 +89,9 @@ lar_tensor *lar_nn_ffn(lar_graph *g, const lar_ffn *f, int act, lar_tensor *x)
     return lar_nn_linear(g, (const lar_linear *[]){&f->down}, 1, h);
 }
 
-/* Products with the chosen experts' weights: x [k, T] or [k, n_used, T]. */
+/* Products with the chosen experts' weights (ids NULL: of each in turn): x [k, T] or [k, n_used,
+ * T].
+ */
 static lar_tensor *experts(lar_graph *g, const lar_linear *const *l, int n, lar_tensor *ids,
                            lar_tensor *x)
 {
@@ -96,6 +103,11 @@ static lar_tensor *experts(lar_graph *g, const lar_linear *const *l, int n, lar_
         bias = bias || l[i]->b;
     }
     return lar_node(g, LAR_OPDEF(experts), src, 2 + n + (bias ? n : 0), &(lar_matmul_param){n});
+}
+
+lar_tensor *lar_nn_linear_heads(lar_graph *g, const lar_linear *l, lar_tensor *x)
+{
+    return experts(g, &l, 1, NULL, x);
 }
 
 lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_param *route,

@@ -22,8 +22,9 @@ static double floor_of(double x)
 /* 1 where a dimension keeps its trained frequency, 0 where it is interpolated, a ramp between. */
 static double yarn_keep(const lar_rope *r, int i)
 {
-    const double low = LAR_MAX(0.0, floor_of(correction_dim(r, r->beta_fast)));
-    const double high = LAR_MIN(r->n_rot - 1.0, -floor_of(-correction_dim(r, r->beta_slow)));
+    const double fast = correction_dim(r, r->beta_fast), slow = correction_dim(r, r->beta_slow);
+    const double low = LAR_MAX(0.0, r->yarn_exact ? fast : floor_of(fast));
+    const double high = LAR_MIN(r->n_rot - 1.0, r->yarn_exact ? slow : -floor_of(-slow));
     const double y = (i - low) / LAR_MAX(0.001, high - low);
     return (1 - LAR_MIN(1.0, LAR_MAX(0.0, y))) * r->ext_factor;
 }
@@ -31,7 +32,7 @@ static double yarn_keep(const lar_rope *r, int i)
 void lar_rope_frequencies(const lar_rope *r, double *inv_freq, float *mscale)
 {
     *mscale = (float)r->attn_factor;
-    if (r->scaling == LAR_ROPE_YARN && r->ext_factor != 0)
+    if (r->scaling == LAR_ROPE_YARN && r->ext_factor != 0 && !r->yarn_scores)
         *mscale = (float)(r->attn_factor * (1 + 0.1 * lar_ln(r->factor)));
     for (int i = 0; i < r->n_rot / 2; i++) {
         double f = lar_pow(r->base, -2.0 * i / r->n_rot);

@@ -4,8 +4,11 @@
 Per entry of MODELS a folder NAME with config.json, model.safetensors (BF16), tokenizer files and
 golden.json: {"ids", "n_vocab", "std", "logits_file", "texts": [[text, [ids]], ...], "options":
 [{"name", "config": {path: value}, "distance"}, ...]}. An option is a change of config.json that switches
-one feature off (or to another value), with how far transformers' logits move then. Weights are what the
-file holds, computed with in F32. Usage: hf.py [OUT_FOLDER [NAME...]].
+one feature off (or to another value), with how far transformers' logits move then. With "patches" instead of
+"config" it changes weights ([{"offset", "hex", "count"}] in model.safetensors); with "refused" it cannot be said
+in GGUF, and lar must not convert it. Weights are what the file holds, computed with in F32.
+gpt_oss/mxfp4.safetensors has the experts of gpt_oss in MXFP4, the same numbers.
+Usage: hf.py [OUT_FOLDER [NAME...]].
 """
 import copy
 import json
@@ -19,6 +22,7 @@ import numpy as np
 import tokenizers
 import torch
 import transformers as T
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, decoders, models, pre_tokenizers, processors, trainers
 
 VOCAB, N_TOKENS = 300, 40
@@ -55,7 +59,65 @@ def cfg(cls, **kw):
 
 LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=64)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=32.0,
+            beta_slow=1.0)
+PLAIN = dict(rope_type="default", rope_theta=10000.0)
+DEEPSEEK = dict(num_hidden_layers=3, kv_lora_rank=16, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10,
+                num_key_value_heads=4, moe_intermediate_size=24, first_k_dense_replace=1)
+SHARED = ("shared experts", {"mlp.shared_experts.down_proj.weight": 0.0})
+LATENT_NORM = ("norm of the latent", {"kv_a_layernorm.weight": 1.0})
+MSCALE = dict(mscale=0.707, mscale_all_dim=0.707)
+GPT_OSS_YARN = {**YARN, "rope_theta": 150000.0, "truncate": False}
+
+
+class Weights(dict):
+    """An option: weights whose names end with a key are set to its value."""
+
+
+class Refused(dict):
+    """An option: as of config.json, but one that lar does not convert."""
+
+
 MODELS = {
+    "deepseek2_lite": spec(
+        T.DeepseekV2ForCausalLM,
+        cfg(T.DeepseekV2Config, **DEEPSEEK, q_lora_rank=None, n_routed_experts=6, n_shared_experts=2,
+            num_experts_per_tok=2, routed_scaling_factor=1.5, rope_parameters={**YARN, **MSCALE}), None,
+        [("yarn", {"rope_parameters": PLAIN}), ("yarn in the scores", {"rope_parameters": YARN}),
+         ("rotated part", {"rope_parameters": {**YARN, **MSCALE, "rope_theta": 100.0}}),
+         ("scale of the experts", {"routed_scaling_factor": 1.0}), ("second expert", {"num_experts_per_tok": 1}),
+         (SHARED[0], Weights(SHARED[1])), (LATENT_NORM[0], Weights(LATENT_NORM[1]))]),
+    "deepseek2": spec(
+        T.DeepseekV2ForCausalLM,
+        cfg(T.DeepseekV2Config, **DEEPSEEK, q_lora_rank=20, n_routed_experts=8, n_shared_experts=1,
+            num_experts_per_tok=3, topk_method="group_limited_greedy", n_group=4, topk_group=2,
+            routed_scaling_factor=2.0, rope_parameters=PLAIN), None,
+        [("groups", {"topk_method": "greedy"}), ("a third group", {"topk_group": 3}),
+         ("norm of the query", Weights({"q_a_layernorm.weight": 1.0}))]),
+    "deepseek3": spec(
+        T.DeepseekV3ForCausalLM,
+        cfg(T.DeepseekV3Config, **DEEPSEEK, q_lora_rank=20, n_routed_experts=8, n_shared_experts=1,
+            num_experts_per_tok=3, n_group=2, topk_group=1, routed_scaling_factor=2.5, norm_topk_prob=True,
+            rope_parameters={**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}), None,
+        [("groups", {"n_group": 1}), ("norm of the weights", {"norm_topk_prob": False}),
+         ("scale of the experts", {"routed_scaling_factor": 1.0}),
+         ("correction bias", Weights({"e_score_correction_bias": 0.0})), (SHARED[0], Weights(SHARED[1])),
+         ("yarn", {"rope_parameters": PLAIN}),
+         ("other mscale", {"rope_parameters": {**YARN, "mscale": 1.5, "mscale_all_dim": 1.0}}),
+         ("order of rotated pairs", Refused(rope_interleave=False))]),
+    "gpt_oss": spec(
+        T.GptOssForCausalLM,
+        cfg(T.GptOssConfig, num_hidden_layers=3, intermediate_size=64, head_dim=16, sliding_window=8,
+            num_local_experts=5, num_experts_per_tok=2, rope_parameters=GPT_OSS_YARN), None,
+        [("sinks", Weights({"self_attn.sinks": -1e4})), ("window", {"sliding_window": 64}),
+         ("yarn", {"rope_parameters": {**PLAIN, "rope_theta": 150000.0}}),
+         ("magnitude of yarn", {"rope_parameters": {**GPT_OSS_YARN, "attention_factor": 1.0}}),
+         ("second expert", {"num_experts_per_tok": 1}), ("bias of the router", Weights({"router.bias": 0.0})),
+         ("biases of experts", Weights({"gate_up_proj_bias": 0.0})),
+         ("biases of attention", Weights({"k_proj.bias": 0.0, "q_proj.bias": 0.0, "o_proj.bias": 0.0})),
+         ("clamp", Refused(swiglu_limit=1000.0)), ("gain of the gate", Refused(swiglu_alpha=1.0)),
+         ("exact ends of the ramp", Refused(rope_parameters={**GPT_OSS_YARN, "truncate": True})),
+         ("window in every layer", Refused(layer_types=["sliding_attention"] * 3))]),
     "llama": spec(T.LlamaForCausalLM, cfg(T.LlamaConfig), options=[("gqa's norm eps", {"rms_norm_eps": 0.5})]),
     "llama3": spec(T.LlamaForCausalLM, cfg(T.LlamaConfig, rope_parameters=LLAMA3, tie_word_embeddings=True), ODD,
                    [("rope scaling", {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}})]),
@@ -105,6 +167,66 @@ def randomize(model, name):
             norm = n.endswith("norm.weight") or "layernorm" in n
             one = 1.0 if norm and not name.startswith("gemma") else 0.0
             p.copy_(one + 0.2 * r if p.dim() == 1 else 0.3 * r)
+            if name == "gpt_oss":
+                if "experts" in n and p.dim() == 3:  # large enough for the clamp, and MXFP4 can say it
+                    p.copy_(from_mxfp4(*to_mxfp4(4 * p.transpose(1, 2))).transpose(1, 2))
+                if n.endswith("sinks"):
+                    p.copy_(2 * r)
+        for n, b in model.named_buffers():
+            if n.endswith("e_score_correction_bias"):
+                b.copy_(0.3 * torch.randn(b.shape, generator=gen))
+
+
+MXFP4 = torch.tensor([0.0, 0.5, 1, 1.5, 2, 3, 4, 6])
+
+
+def to_mxfp4(x):
+    """[..., 32 n] to blocks U8 [..., n, 16] and scales U8 [..., n], as gpt-oss's folders have them."""
+    x = x.reshape(*x.shape[:-1], -1, 32)
+    e = torch.floor(torch.log2(x.abs().amax(-1))) - 2
+    y = x / torch.exp2(e)[..., None]
+    q = (y.abs()[..., None] - MXFP4).abs().argmin(-1) + 8 * (y < 0)
+    return (q[..., ::2] | q[..., 1::2] << 4).to(torch.uint8), (e + 127).to(torch.uint8)
+
+
+def from_mxfp4(blocks, scales):
+    q = torch.stack([blocks & 15, blocks >> 4], -1).flatten(-2).long()
+    y = torch.where(q < 8, 1.0, -1.0) * MXFP4[q % 8] * torch.exp2(scales.float() - 127)[..., None]
+    return y.flatten(-2)
+
+
+def write_mxfp4(folder):
+    """The same model, its experts' weights in blocks and scales."""
+    t = load_file(folder / "model.safetensors")
+    for n in [n for n in t if n.endswith("experts.gate_up_proj") or n.endswith("experts.down_proj")]:
+        w = t.pop(n).float().transpose(1, 2)
+        t[n + "_blocks"], t[n + "_scales"] = to_mxfp4(w)
+        assert torch.equal(from_mxfp4(t[n + "_blocks"], t[n + "_scales"]), w)
+    save_file({n: x.contiguous() for n, x in t.items()}, folder / "mxfp4.safetensors")
+
+
+def find_patches(path, changes):
+    """Patches of a safetensors file that set whole BF16 or F32 tensors to a value."""
+    head = int.from_bytes(path.read_bytes()[:8], "little")
+    header = json.loads(path.read_bytes()[8:8 + head])
+    patches = []
+    for n, t in sorted(header.items()):
+        for end, value in changes.items():
+            if n.endswith(end):
+                count = int(np.prod(t["shape"]))
+                raw = torch.tensor([value], dtype=dict(BF16=torch.bfloat16, F32=torch.float32)[t["dtype"]])
+                patches.append(dict(offset=8 + head + t["data_offsets"][0],
+                                    hex=raw.view(torch.uint8).numpy().tobytes().hex(), count=count))
+    assert patches, changes
+    return patches
+
+
+def apply(path, patches):
+    raw = bytearray(path.read_bytes())
+    for p in patches:
+        b = bytes.fromhex(p["hex"]) * p["count"]
+        raw[p["offset"]:p["offset"] + len(b)] = b
+    path.write_bytes(raw)
 
 
 def logits_of(model, ids):
@@ -129,6 +251,8 @@ def make(out, name, m):
     model.to(torch.bfloat16).save_pretrained(folder)
     tk = byte_level(m["split"])
     tk.save_pretrained(folder)
+    if name == "gpt_oss":
+        write_mxfp4(folder)
     ids = [0] + np.random.default_rng(5).integers(2, VOCAB - 8, N_TOKENS - 1).tolist()
     truth = logits_of(m["cls"].from_pretrained(folder, dtype=torch.float32).eval(), ids)
     std = float(truth.std())
@@ -137,12 +261,18 @@ def make(out, name, m):
         with tempfile.TemporaryDirectory() as tmp:
             for f in folder.iterdir():
                 (pathlib.Path(tmp) / f.name).write_bytes(f.read_bytes())
-            c = patch(json.loads((folder / "config.json").read_text()), copy.deepcopy(change))
-            (pathlib.Path(tmp) / "config.json").write_text(json.dumps(c))
+            entry = dict(name=label)
+            if isinstance(change, Weights):
+                entry["patches"] = find_patches(folder / "model.safetensors", change)
+                apply(pathlib.Path(tmp) / "model.safetensors", entry["patches"])
+            else:
+                c = patch(json.loads((folder / "config.json").read_text()), copy.deepcopy(change))
+                (pathlib.Path(tmp) / "config.json").write_text(json.dumps(c))
+                entry.update(config=change, **(dict(refused=True) if isinstance(change, Refused) else {}))
             other = logits_of(m["cls"].from_pretrained(tmp, dtype=torch.float32).eval(), ids)
         distance = float(np.abs(other - truth).max() / std)
         assert distance > 1e-2, (name, label, distance)
-        options.append(dict(name=label, config=change, distance=distance))
+        options.append(dict(entry, distance=distance))
     truth.astype("<f4").tofile(folder / "golden.logits")
     texts = [[t, tk(t)["input_ids"]] for t in TEXTS]
     made = dict(transformers=T.__version__, torch=torch.__version__, tokenizers=tokenizers.__version__)

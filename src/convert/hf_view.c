@@ -1,0 +1,148 @@
+/*
+ * hf_view.c - tensors that GGUF has in another order or in parts: where their elements lie in a
+ * folder's. Depends on hf.h and quant's MXFP4.
+ */
+#include "convert/hf.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCK = 32, HALF = BLOCK / 2 }; /* weights and bytes of an MXFP4 block */
+
+/* The folder's MXFP4: NAME_blocks U8 [.., rows, blocks, 16], NAME_scales U8 [.., rows, blocks]. */
+static lar_status find_scales(const lar_hf *h, const lar_st_tensor *s, const lar_st_tensor **out,
+                              lar_err *e)
+{
+    char name[160];
+    const char *end = strstr(s->name, "_blocks");
+    *out = NULL;
+    if (strcmp(s->dtype, "U8") != 0 || !end || end[7])
+        return LAR_OK;
+    snprintf(name, sizeof name, "%.*s_scales", (int)LAR_MIN(end - s->name, 140), s->name);
+    const lar_st_tensor *t = lar_safetensors_find(h->st, name);
+    if (!t)
+        return lar_fail(e, LAR_EFORMAT, "%s: %s is missing", s->file, name);
+    if (s->n_dims != 4 || s->dim[3] != HALF || t->n_dims != 3 || strcmp(t->dtype, "U8") != 0 ||
+        memcmp(t->dim, s->dim, 3 * sizeof *t->dim) != 0)
+        return lar_fail(e, LAR_EFORMAT, "%s: shape or type does not fit %s", s->name, name);
+    *out = t;
+    return LAR_OK;
+}
+
+static lar_status bad_shape(const lar_st_tensor *s, lar_err *e)
+{
+    return lar_fail(e, LAR_EFORMAT, "%s: %d dimensions [%lld, %lld, ..]: not what config.json says",
+                    s->name, s->n_dims, (long long)s->dim[0],
+                    (long long)(s->n_dims > 1 ? s->dim[1] : 1));
+}
+
+/* Every other row of blocks, column of a bias, or output of transposed weights. */
+static lar_status halve(const lar_st_tensor *s, bool odd, lar_hf_view *v, lar_err *e)
+{
+    const int64_t a = v->dim[0], b = v->dim[1];
+    const bool bias = v->n_dims == 2;
+    if ((v->scales ? b : a) % 2 || (!bias && v->n_dims != 3))
+        return bad_shape(s, e);
+    if (v->scales) {
+        v->at = odd ? v->row : 0;
+        v->row *= 2;
+        v->dim[1] = b / 2;
+    } else {
+        v->at = odd;
+        v->step = bias ? 2 : a;
+        v->row = bias ? a : 2;
+        v->dim[0] = bias ? a / 2 : b;
+        v->dim[1] = bias ? b : a / 2;
+    }
+    return LAR_OK;
+}
+
+static lar_status transpose(const lar_st_tensor *s, lar_hf_view *v, lar_err *e)
+{
+    if (v->n_dims != 3)
+        return bad_shape(s, e);
+    v->step = v->dim[0];
+    v->row = 1;
+    v->dim[0] = v->dim[1];
+    v->dim[1] = v->step;
+    return LAR_OK;
+}
+
+static lar_status of_channels(const lar_st_tensor *s, lar_hf_view *v, lar_err *e)
+{
+    if (v->n_dims != 3 || v->dim[1] != 1)
+        return lar_fail(e, LAR_EFORMAT, "%s: not the shape of a convolution of each channel",
+                        s->name);
+    v->n_dims = 2;
+    v->dim[1] = v->dim[2];
+    v->dim[2] = 1;
+    return LAR_OK;
+}
+
+/* [heads * (nope + value), rank], one part of each head. */
+static lar_status of_heads(const lar_hf *h, const lar_st_tensor *s, bool keys, lar_hf_view *v,
+                           lar_err *e)
+{
+    const int64_t rank = v->dim[0], each = h->key_nope + h->value_dim;
+    if (v->n_dims != 2 || v->dim[1] != h->n_head * each)
+        return bad_shape(s, e);
+    v->at = keys ? 0 : h->key_nope * rank;
+    v->step = keys ? rank : 1;
+    v->row = keys ? 1 : rank;
+    v->slab = each * rank;
+    v->n_dims = 3;
+    v->dim[0] = keys ? h->key_nope : rank;
+    v->dim[1] = keys ? rank : h->value_dim;
+    v->dim[2] = h->n_head;
+    return LAR_OK;
+}
+
+lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
+                           lar_err *e)
+{
+    *v = (lar_hf_view){.step = 1, .n_dims = LAR_MAX(1, s->n_dims), .dim = {1, 1, 1, 1}};
+    LAR_TRY(find_scales(h, s, &v->scales, e));
+    if (v->n_dims > 4)
+        return lar_fail(e, LAR_EUNSUPPORTED, "%s: %d dimensions, want up to 4", s->name, s->n_dims);
+    const lar_st_tensor *shape = v->scales ? v->scales : s;
+    if (v->scales)
+        v->n_dims = shape->n_dims;
+    for (int i = 0; i < shape->n_dims; i++)
+        v->dim[i] = shape->dim[shape->n_dims - 1 - i];
+    v->row = v->dim[0];
+    v->slab = v->dim[0] * v->dim[1];
+    if (v->scales)
+        v->dim[0] *= BLOCK;
+    switch (how) {
+    case LAR_HF_EVEN:
+    case LAR_HF_ODD:
+        return halve(s, how == LAR_HF_ODD, v, e);
+    case LAR_HF_TRANSPOSE:
+        return transpose(s, v, e);
+    case LAR_HF_CONV:
+        return of_channels(s, v, e);
+    case LAR_HF_KEY_B:
+    case LAR_HF_VALUE_B:
+        return of_heads(h, s, how == LAR_HF_KEY_B, v, e);
+    default:
+        return LAR_OK;
+    }
+}
+
+/* The folder's byte j holds weights 2j and 2j + 1, GGUF's j and j + 16; the low bits first. */
+lar_status lar__hf_mxfp4(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, uint8_t *y,
+                         lar_err *e)
+{
+    enum { LARGEST = 252 }; /* 6 * 2^(252 - 127) is less than 2^128 */
+    for (int64_t b = first; b < first + v->dim[0] / BLOCK; b++) {
+        const uint8_t *q = s->data + b * HALF, scale = v->scales->data[b];
+        if (scale > LARGEST)
+            return lar_fail(e, LAR_ENUMERIC, "%s: %s: scale %lld is %d, want at most %d", s->file,
+                            v->scales->name, (long long)b, scale, LARGEST);
+        *y++ = scale;
+        for (int j = 0; j < HALF; j++) {
+            const int shift = j % 2 * 4;
+            *y++ = (uint8_t)((q[j / 2] >> shift & 15) | (q[(j + HALF) / 2] >> shift & 15) << 4);
+        }
+    }
+    return LAR_OK;
+}
