@@ -15,14 +15,18 @@
 enum { N = 150 }; /* more than two pages */
 static const lar_dtype *const kv_types[] = {LAR_DTYPE(f32), LAR_DTYPE(f16), LAR_DTYPE(q8_0),
                                             LAR_DTYPE(q4_0)};
-static const char *const files[] = {
-    "tests/data/tiny.gguf", "tests/data/tiny_mix.gguf", "tests/data/models/gemma3_linear.gguf",
-    "tests/data/models/qwen2_tied.gguf", "build/one_answer_lfm2.gguf"};
+static const char *const files[] = {"tests/data/tiny.gguf",
+                                    "tests/data/tiny_mix.gguf",
+                                    "tests/data/models/gemma3_linear.gguf",
+                                    "tests/data/models/qwen2_tied.gguf",
+                                    "build/one_answer_lfm2.gguf",
+                                    "build/one_answer_deepseek3.gguf",
+                                    "build/one_answer_gpt_oss.gguf"};
 
 /* Those in build/ are made of Hugging Face folders. */
 static int set_up(void **state)
 {
-    static const char *const folders[] = {"lfm2"};
+    static const char *const folders[] = {"lfm2", "deepseek3", "gpt_oss"};
     char from[64], to[64];
     (void)state;
     mkdir("build", 0777);

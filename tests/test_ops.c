@@ -249,6 +249,7 @@ static double key(const float *c, int dim, int kv, int page, int head, int cell,
     return (double)c[(((int64_t)page * kv + head) * dim + d) * LAR_PAGE + cell];
 }
 
+/* v or sinks may be NULL: the first dv of each key are the value; there are none. */
 static void reference(const shape *s, const float *q, const float *k, const float *v,
                       const float *sinks, const int32_t *pages, int t, int h, double *out)
 {
@@ -271,11 +272,13 @@ static void reference(const shape *s, const float *q, const float *k, const floa
     for (int d = 0; d < s->dv; d++) {
         out[d] = 0;
         for (int j = lo; j <= pos; j++)
-            out[d] += p[j] / sum * value(v, s->dv, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d);
+            out[d] += p[j] / sum *
+                      (v ? value(v, s->dv, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d)
+                         : key(k, s->dk, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d));
     }
 }
 
-static void check_attention(const shape *s, bool sinks)
+static void check_attention(const shape *s, bool sinks, bool in_keys)
 {
     static const int32_t pages[PAGES] = {5, 2, 7, 0, 3, 1, 6, 4};
     lar_arena *a = lar_arena_new();
@@ -305,10 +308,13 @@ static void check_attention(const shape *s, bool sinks)
         ((int32_t *)src[4]->data)[t] = 1;
     }
     memcpy((int32_t *)src[5]->data + PAGES, pages, sizeof pages);
-    lar_tensor *y =
-        lar_node(g, LAR_OPDEF(attention), src, n_src,
-                 &(lar_attention_param){
-                     .scale = 0.3f, .softcap = s->cap, .window = s->window, .n_head_kv = s->kv});
+    src[2] = in_keys ? src[1] : src[2];
+    lar_tensor *y = lar_node(g, LAR_OPDEF(attention), src, n_src,
+                             &(lar_attention_param){.scale = 0.3f,
+                                                    .softcap = s->cap,
+                                                    .window = s->window,
+                                                    .n_head_kv = s->kv,
+                                                    .n_value = in_keys ? s->dv : 0});
     lar_keep(y);
     if (lar_plan(g, 2, &e) != LAR_OK)
         fail_msg("%s", e.msg);
@@ -319,8 +325,8 @@ static void check_attention(const shape *s, bool sinks)
     for (int t = 0; t < s->tokens; t++)
         for (int h = 0; h < s->heads; h++) {
             double want[LAR_MAX_HEAD_DIM];
-            reference(s, src[0]->data, src[1]->data, src[2]->data, sinks ? src[6]->data : NULL,
-                      pages, t, h, want);
+            reference(s, src[0]->data, src[1]->data, in_keys ? NULL : src[2]->data,
+                      sinks ? src[6]->data : NULL, pages, t, h, want);
             for (int d = 0; d < s->dv; d++) {
                 const double got = (double)((float *)lar_row(y, t))[h * s->dv + d];
                 if (!(__builtin_fabs(got - want[d]) < LAR_MAX(1e-5, 4e-8 * s->dk)))
@@ -352,10 +358,12 @@ static void test_attention(void **state)
         {256, 256, 4, 1, 3, 130, 0, 0}, {64, 64, 4, 4, 70, 60, 10, 0},
         {64, 64, 4, 2, 2, 300, 64, 0},  {32, 32, 4, 2, 20, 90, 65, 5},
         {16, 80, 2, 2, 17, 0, 1, 0},    {576, 512, 16, 1, 2, 70, 0, 0},
+        {28, 20, 3, 1, 7, 70, 0, 0},
     };
     for (size_t i = 0; i < LAR_LEN(shapes); i++)
-        for (int sinks = 0; sinks < 2; sinks++)
-            check_attention(&shapes[i], sinks);
+        for (int way = 0; way < 4; way++)
+            if (way < 2 || shapes[i].dv <= shapes[i].dk)
+                check_attention(&shapes[i], way % 2, way >= 2);
 }
 
 int main(void)

@@ -21,6 +21,8 @@ static lar_status add_cache(lar_engine *en, lar_graph *g, int l, char *mem, size
     for (int i = 0; c.n_head && i < 2; i++) {
         const int64_t d[LAR_MAX_DIM] = {dim[i], LAR_PAGE, c.n_head, en->n_pages};
         size_t bytes;
+        if (!dim[i])
+            continue;
         if (dim[i] % (int)type->block)
             return lar_fail(e, LAR_EUNSUPPORTED,
                             "KV type %s needs heads of a multiple of %u, this model has %d",

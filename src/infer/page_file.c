@@ -15,7 +15,7 @@ lar_page_kind lar_engine_page_kind(const lar_engine *en)
                            .layout = LAR_KV_LAYOUT,
                            .kv_type = en->opts.kv_type->id,
                            .page = LAR_PAGE,
-                           .n_caches = (uint32_t)en->n_rows / 2,
+                           .n_caches = (uint32_t)lar_net_n_caches(en->net),
                            .bytes = lar_page_file_bytes(en)};
 }
 

@@ -45,7 +45,7 @@ struct lar_engine {
     lar__prefix prefix;
     lar_seq **seqs;               /* [max_seqs], NULL where free */
     lar_tensor **k, **v, **state; /* per layer, NULL where it has none; leaves over kv_mem */
-    lar_tensor **rows;            /* all k and v, layer by layer: [n_rows], keys at even places */
+    lar_tensor **rows;            /* all k and v, layer by layer: [n_rows] */
     int n_rows;
     size_t page_bytes, state_bytes; /* of all layers: a page's, a state's */
     lar_arena *arena;

@@ -78,8 +78,12 @@ static lar_status put_pages(const lar_seq *s, char *buf, writer *w, lar_err *e)
     const lar_engine *en = s->en;
     for (int i = 0; i * LAR_PAGE < s->n; i++) { /* a failed step may have left more pages */
         const int cells = LAR_MIN(LAR_PAGE, s->n - i * LAR_PAGE);
-        for (int r = 0; r < en->n_rows; r++)
-            LAR_TRY(put_page(en->rows[r], r % 2 == 0, s->page[i], cells, buf, w, e));
+        for (int l = 0; l < lar_net_n_caches(en->net); l++) { /* as in en->rows */
+            if (en->k[l])
+                LAR_TRY(put_page(en->k[l], true, s->page[i], cells, buf, w, e));
+            if (en->v[l])
+                LAR_TRY(put_page(en->v[l], false, s->page[i], cells, buf, w, e));
+        }
     }
     return LAR_OK;
 }

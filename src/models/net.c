@@ -113,5 +113,7 @@ lar_cache lar_net_cache(const lar_net *n, int l)
     case LAR_LAYER_DELTA:
         return (lar_cache){.state = lar_nn_delta_state(&d->layer[l].delta)};
     }
-    return (lar_cache){.n_head = d->n_head_kv, .dim_k = d->head_dim_k, .dim_v = d->head_dim_v};
+    return (lar_cache){.n_head = d->n_head_kv,
+                       .dim_k = d->head_dim_k,
+                       .dim_v = d->layer[l].mla.k_b.w ? 0 : d->head_dim_v};
 }

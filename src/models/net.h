@@ -68,7 +68,7 @@ lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
 /* What a layer remembers of a sequence: a row of keys and one of values for each token, or a state
  * of fixed size, or both. */
 typedef struct lar_cache {
-    int n_head, dim_k, dim_v; /* of a token's rows; n_head 0: none */
+    int n_head, dim_k, dim_v; /* of a token's rows; n_head 0: none; dim_v 0: parts of the keys */
     int64_t state;            /* floats; 0: none */
 } lar_cache;
 int lar_net_n_caches(const lar_net *n); /* one per layer */

@@ -23,25 +23,28 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
     return rope ? rotate(d, b, t, rope) : t;
 }
 
-/* What the heads of q [head_dim, heads, T] find in the cache, with k and v in it. */
+/* What the heads of q [head_dim, heads, T] find in the cache, with k and v in it. No v: the first
+ * head_dim_v of each key are the value. */
 static lar_tensor *attend(const lar_decoder *d, const lar_build *b, int l, lar_tensor *q,
                           lar_tensor *k, lar_tensor *v)
 {
     const lar_attention_param p = {.scale = d->attn_scale,
                                    .softcap = d->attn_softcap,
                                    .window = d->layer[l].window,
-                                   .n_head_kv = d->n_head_kv};
+                                   .n_head_kv = d->n_head_kv,
+                                   .n_value = d->head_dim_v};
     lar_tensor *sinks = d->layer[l].sinks;
     k = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
                  &(lar_kv_store_param){.keys = true});
-    v = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
-                 &(lar_kv_store_param){.keys = false});
+    v = v ? lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
+                     &(lar_kv_store_param){.keys = false})
+          : k;
     return lar_node(b->g, LAR_OPDEF(attention),
                     (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table, sinks}, sinks ? 7 : 6, &p);
 }
 
 /* Latent attention. With kv_b, keys and values of all heads are computed and kept. With k_b and v_b
- * the cache has one head: latent and rotated part are the key, the latent is the value. A query
+ * the cache has one head of keys, latent and rotated part; the latent is the value too. A query
  * then meets latents, since (k_b' c) . q = c . (k_b q), and v_b turns what it gathers into values.
  */
 static lar_tensor *latent_attention(const lar_decoder *d, const lar_build *b, int l, lar_tensor *x,
@@ -74,7 +77,7 @@ static lar_tensor *latent_attention(const lar_decoder *d, const lar_build *b, in
     }
     c = lar_split0(g, c, rank);
     q = lar_nn_concat(g, lar_nn_linear_heads(g, &m->k_b, q_nope), q_rot);
-    x = attend(d, b, l, q, lar_nn_concat(g, c, k_rot), c);
+    x = attend(d, b, l, q, lar_nn_concat(g, c, k_rot), NULL);
     return lar_join0(g, lar_nn_linear_heads(g, &m->v_b, lar_split0(g, x, rank)));
 }
 

@@ -2,7 +2,8 @@
  * attention.c - causal attention over paged keys and values, with an online softmax.
  * Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022; Kwon et al., "PagedAttention",
  * 2023. Sources: q F32 [dk, heads, T]; K cache [dk, LAR_PAGE, kv heads, pages], V cache [dv,
- * LAR_PAGE, kv heads, pages] (ops/kv_page.h); pos I32 [T]; slot I32 [T]: the row of `table` that
+ * LAR_PAGE, kv heads, pages] (ops/kv_page.h), or K's itself: then the first n_value of each key are
+ * the value; pos I32 [T]; slot I32 [T]: the row of `table` that
  * holds a token's pages; table I32 [max pages, slots]; sinks F32 [heads], may be left out: a score
  * that joins each head's softmax and carries no value. Result F32 [dv * heads, T].
  *
@@ -37,6 +38,15 @@ enum {
     FOLD_BYTES = 1 << 19 /* chunks' results that one worker combines while the others wait */
 };
 
+static bool values_in_keys(const lar_tensor *t)
+{
+    return t->src[2] == t->src[1];
+}
+static int64_t value_dim(const lar_tensor *t)
+{
+    return values_in_keys(t) ? LAR_PARAM(lar_attention_param, t)->n_value : t->src[2]->dim[0];
+}
+
 static lar_status shape(lar_tensor *t, lar_err *e)
 {
     const lar_attention_param *p = LAR_PARAM(lar_attention_param, t);
@@ -49,6 +59,9 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     if (k->dim[0] != q->dim[0] || k->dim[1] != LAR_PAGE || k->dim[2] != p->n_head_kv ||
         !lar_kv_type_ok(k->type))
         return lar_shape_fail(t, 1, "a cache [head_dim, page, kv heads, pages]", e);
+    if (v == k && (p->n_value < 1 || p->n_value > k->dim[0]))
+        return lar_fail(e, LAR_EARG, "attention: values of %d in keys of %lld", (int)p->n_value,
+                        (long long)k->dim[0]);
     if (v->dim[0] > LAR_MAX_HEAD_DIM || v->dim[1] != LAR_PAGE || v->dim[2] != p->n_head_kv ||
         v->dim[3] != k->dim[3] || !lar_kv_type_ok(v->type))
         return lar_shape_fail(t, 2, "a cache like the keys'", e);
@@ -57,7 +70,7 @@ static lar_status shape(lar_tensor *t, lar_err *e)
             return lar_shape_fail(t, i, "i32 [T]", e);
     if (t->src[6] && (t->src[6]->type != LAR_DTYPE(f32) || lar_count(t->src[6]) != q->dim[1]))
         return lar_shape_fail(t, 6, "an f32 sink per head", e);
-    t->dim[0] = v->dim[0] * q->dim[1];
+    t->dim[0] = value_dim(t) * q->dim[1];
     t->dim[1] = q->dim[2];
     return LAR_OK;
 }
@@ -89,7 +102,7 @@ static int64_t n_tiles(const lar_tensor *t)
 /* Rows of values and of results are padded to whole lanes. */
 static int64_t padded(const lar_tensor *t)
 {
-    return (t->src[2]->dim[0] + 15) / 16 * 16;
+    return (value_dim(t) + 15) / 16 * 16;
 }
 /* Floats of one query's result of one chunk, or of all so far: o, then m and l. */
 static int64_t result_floats(const lar_tensor *t)
@@ -371,6 +384,26 @@ static void expand_keys(const lar_dtype *type, const uint8_t *p, int64_t dk, flo
     }
 }
 
+/* Cells [lo, hi) of the values, that are the keys' first dv rows, as rows. */
+static void values_of_keys(const matrix *k, int64_t dk, int64_t dv, int lo, int hi, float *to,
+                           int64_t ld)
+{
+    const float *from = k->p;
+    for (int64_t d = 0; d < dv; d += 16)
+        for (int j = lo / 4 * 4; d + 16 <= dk && j < hi; j += 4) {
+            int32_t cells[4][16];
+            vi x[4];
+            vi_rows16((const uint8_t *)(from + d * LAR_PAGE + j), LAR_PAGE * sizeof *from, x);
+            for (int i = 0; i < 4; i++) {
+                vi_store(cells[i], x[i]);
+                memcpy(to + (j + i) * ld + d, cells[i], sizeof cells[i]);
+            }
+        }
+    for (int64_t d = dk / 16 * 16; d < dv; d++) /* fewer than sixteen rows are left */
+        for (int j = lo; j < hi; j++)
+            to[j * ld + d] = from[d * LAR_PAGE + j];
+}
+
 /* Make x->k and x->v cells [lo, hi) of a page, as they lie or converted. Halfs that only a few
  * queries will meet are converted in registers. */
 static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
@@ -380,8 +413,8 @@ static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
         (const char *)k->data + (size_t)page * k->stride[3] + (size_t)x->kv_head * k->stride[2];
     const char *rows =
         (const char *)v->data + (size_t)page * v->stride[3] + (size_t)x->kv_head * v->stride[2];
-    const int64_t dk = k->dim[0], dv = v->dim[0], ld = padded(x->t);
-    const bool direct = n_queries <= ROWS;
+    const int64_t dk = k->dim[0], dv = value_dim(x->t), ld = padded(x->t);
+    const bool direct = n_queries <= ROWS && !values_in_keys(x->t);
     x->k = (matrix){kp, LAR_PAGE, direct && k->type == LAR_DTYPE(f16)};
     x->v = (matrix){rows, ld, direct && v->type == LAR_DTYPE(f16) && dv == ld};
     if (k->type->block > 1) {
@@ -391,6 +424,11 @@ static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
         for (int64_t i = 0; i < dk * LAR_PAGE; i += 16)
             vf_store(x->kbuf + i, vf_load_f16((const uint16_t *)(const void *)kp + i));
         x->k.p = x->kbuf;
+    }
+    if (values_in_keys(x->t)) {
+        values_of_keys(&x->k, dk, dv, lo, hi, x->vbuf, ld);
+        x->v = (matrix){x->vbuf, ld, false};
+        return;
     }
     if (x->v.half || (v->type == LAR_DTYPE(f32) && dv == ld))
         return;
@@ -470,7 +508,7 @@ static void add_sink(float *o, int64_t dv, float sink)
 /* y = o / l */
 static void finish(const lar_tensor *t, float *result, int64_t token, int64_t head)
 {
-    const int64_t dv = t->src[2]->dim[0];
+    const int64_t dv = value_dim(t);
     float *y = (float *)lar_row(t, token) + head * dv;
     if (t->src[6])
         add_sink(result, padded(t), ((const float *)t->src[6]->data)[head]);

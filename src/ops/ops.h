@@ -70,6 +70,7 @@ typedef struct {
     float scale, softcap; /* of the scores; softcap 0: none */
     int32_t window;       /* keys p - window < j <= p are seen; 0: all */
     int32_t n_head_kv;
+    int32_t n_value; /* where the values are parts of the keys: how long */
 } lar_attention_param;
 
 typedef struct {

@@ -62,7 +62,7 @@ LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_fact
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=32.0,
             beta_slow=1.0)
 PLAIN = dict(rope_type="default", rope_theta=10000.0)
-DEEPSEEK = dict(num_hidden_layers=3, kv_lora_rank=16, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10,
+DEEPSEEK = dict(num_hidden_layers=3, kv_lora_rank=24, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10,
                 num_key_value_heads=4, moe_intermediate_size=24, first_k_dense_replace=1)
 SHARED = ("shared experts", {"mlp.shared_experts.down_proj.weight": 0.0})
 LATENT_NORM = ("norm of the latent", {"kv_a_layernorm.weight": 1.0})
@@ -97,8 +97,8 @@ MODELS = {
     "deepseek3": spec(
         T.DeepseekV3ForCausalLM,
         cfg(T.DeepseekV3Config, **DEEPSEEK, q_lora_rank=20, n_routed_experts=8, n_shared_experts=1,
-            num_experts_per_tok=3, n_group=2, topk_group=1, routed_scaling_factor=2.5, norm_topk_prob=True,
-            rope_parameters={**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}), None,
+            num_experts_per_tok=3, n_group=2, topk_group=1, rms_norm_eps=1e-6, routed_scaling_factor=2.5,
+            norm_topk_prob=True, rope_parameters={**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}), None,
         [("groups", {"n_group": 1}), ("norm of the weights", {"norm_topk_prob": False}),
          ("scale of the experts", {"routed_scaling_factor": 1.0}),
          ("correction bias", Weights({"e_score_correction_bias": 0.0})), (SHARED[0], Weights(SHARED[1])),
@@ -107,7 +107,7 @@ MODELS = {
          ("order of rotated pairs", Refused(rope_interleave=False))]),
     "gpt_oss": spec(
         T.GptOssForCausalLM,
-        cfg(T.GptOssConfig, num_hidden_layers=3, intermediate_size=64, head_dim=16, sliding_window=8,
+        cfg(T.GptOssConfig, num_hidden_layers=3, intermediate_size=64, head_dim=32, sliding_window=8,
             num_local_experts=5, num_experts_per_tok=2, rope_parameters=GPT_OSS_YARN), None,
         [("sinks", Weights({"self_attn.sinks": -1e4})), ("window", {"sliding_window": 64}),
          ("yarn", {"rope_parameters": {**PLAIN, "rope_theta": 150000.0}}),
