@@ -401,6 +401,26 @@ echo other >"$LAR_MODELS/default"
 call list --json
 ok "the default file" json "$out" '[m["name"] for m in j["models"] if m["default"]] == ["other"]'
 
+# ---- flags that contradict each other, files that cannot be ------------------------------------------
+call run -m "$tiny" -p Hi --raw -n 4 --draft-max 2 --draft-min 9
+ok "draft-min over draft-max" one_error 2 "at most draft-max's 2"
+call run -m "$tiny" -p Hi --raw -n 4 --draft "$tiny" --speculate off
+ok "a draft model that is not used" one_error 2 'speculate off'
+call run -m "$tiny" -p Hi --raw -n 4 --kv Q8_0
+ok "a choice in capitals" code 0
+call run -m "$tiny" -p Hi --raw -n 4 --cache "$work/no/such"
+ok "--cache is tried before the answer" one_error 1 'cache: .*directory does not exist'
+call run -m "$tiny" -p Hi --cpu none
+ok "an unknown variant" one_error 2 "no kernel variant 'none'"
+LAR_CPU=none call run -m "$tiny" -p Hi
+ok "an unknown variant by environment" one_error 2 "LAR_CPU: there is no kernel variant 'none'"
+call bench "$tiny" -p 0 -n 2 --seconds 0 --no-limits --json
+ok "bench of generation alone" code 0
+call help bench
+ok "what --no-limits says" says "$out" 'no-limits  *Do not measure'
+call eval no-such-task "$tiny"
+ok "an unknown evaluation" one_error 1 'LAR_EVALS'
+
 # ---- completion ------------------------------------------------------------------------------------------
 for shell in bash zsh fish; do
     call completion "$shell"

@@ -166,6 +166,11 @@ static void test_lines(void **state)
     assert_int_equal(a.st, LAR_OK);
     assert_int_equal(json_array_size(json_object_get(a.result, "rows")), 0);
     said_free(&a);
+    /* 0 is none, as elsewhere. */
+    a = bench("{\"prompts\":\"0\",\"generate\":\"2,0\",\"seconds\":0,\"limits\":false}");
+    assert_int_equal(a.st, LAR_OK);
+    assert_int_equal(json_array_size(json_object_get(a.result, "rows")), 1);
+    said_free(&a);
 }
 
 static void test_stop(void **state)
@@ -195,10 +200,10 @@ static void test_wrong_values(void **state)
     static const struct {
         const char *fields, *message;
     } cases[] = {
-        {"{\"prompts\":\"a\"}", "prompts: 'a', want up to 32 numbers from 1 to 1048576"},
-        {"{\"prompts\":\"0\"}", "prompts: '0'"},
+        {"{\"prompts\":\"a\"}", "prompts: 'a', want up to 32 numbers from 0 to 1048576"},
+        {"{\"prompts\":\"-1\"}", "prompts: '-1'"},
         {"{\"prompts\":\"1,\"}", "prompts: '1,'"},
-        {"{\"prompts\":\"1048577\"}", "from 1 to 1048576"},
+        {"{\"prompts\":\"1048577\"}", "from 0 to 1048576"},
         {"{\"generate\":\"1;2\"}", "generate: '1;2'"},
         {"{\"depths\":\"-1\"}", "depths: '-1'"},
         {"{\"depths\":\"\"}", "depths: want a number"},

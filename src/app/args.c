@@ -326,13 +326,25 @@ static bool truth(const char *s, bool *out)
     return *out || cli_in_list("false|0|no|off", s);
 }
 
+/* The choice that a word names, in whatever case, as the list spells it; "" without a match. */
+static lar_str find_choice(const char *choices, const char *word)
+{
+    for (const char *p = choices; *p;) {
+        const size_t n = strcspn(p, "|");
+        if (strlen(word) == n && strncasecmp(p, word, n) == 0)
+            return (lar_str){p, n};
+        p += n + (p[n] == '|');
+    }
+    return (lar_str){"", 0};
+}
+
 lar_status cli_flag_check(const cli_flag *f, const char *text, lar_err *e)
 {
     bool yes, bounds = f->min < f->max;
     char *end;
     if (f->type == CLI_BOOL && !truth(text, &yes))
         return lar_fail(e, LAR_EARG, "--%s: got '%.60s', want true or false", f->name, text);
-    if (f->choices && !cli_in_list(f->choices, text)) {
+    if (f->choices && !find_choice(f->choices, text).n) {
         char list[200];
         size_t k = 0;
         for (const char *p = f->choices; *p && k + 3 < sizeof list; p++) {
@@ -368,7 +380,8 @@ lar_status cli_args_set(cli_args *a, const cli_flag *f, const char *text, lar_er
     LAR_TRY(cli_flag_check(f, text, e));
     if (f->type != CLI_STRINGS)
         cli_args_unset(a, f); /* the last one counts */
-    const char *copy = keep(a, text);
+    const lar_str choice = f->choices ? find_choice(f->choices, text) : (lar_str){NULL, 0};
+    const char *copy = choice.n ? lar_arena_strdup(a->arena, choice.p, choice.n) : keep(a, text);
     if (!copy || !lar_grow((void **)&a->values, &a->cap_values, a->n_values + 1, sizeof *a->values))
         return lar_fail(e, LAR_ENOMEM, "out of memory");
     a->values[a->n_values++] = (cli_value){f, copy};

@@ -186,8 +186,11 @@ lar_status cli_settings_apply(const cli_client *c, lar_request *r, bool with_sys
 static lar_status open_draft(cli_args *a, cli_client *c, lar_err *e)
 {
     char *path;
+    const char *how = cli_get(a, "speculate");
     if (!cli_get(a, "draft"))
         return LAR_OK;
+    if (how && strcmp(how, "auto") != 0 && strcmp(how, "draft") != 0)
+        return lar_fail(e, LAR_EARG, "--draft: --speculate %s makes no use of a draft model", how);
     lar_status s = cli_model_path(cli_get(a, "draft"), &path, e);
     if (s != LAR_OK)
         return lar_fail_in(e, s, "--draft");

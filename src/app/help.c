@@ -61,15 +61,21 @@ static void flag_left(const cli_flag *f, lar_buf *b)
         lar_buf_printf(b, " %s", f->unit ? f->unit : f->type == CLI_JSON ? "JSON" : "VALUE");
 }
 
+/* A letter as upper ('A') or lower ('a') case; anything else as it is. */
+static int ascii_case(char c, char to)
+{
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return letter ? (c & 31) - 1 + to : c;
+}
+
 static void flag_right(const cli_flag *f, lar_buf *b)
 {
+    const char *help = f->help ? f->help : "";
     lar_buf_clear(b);
-    if (f->type == CLI_BOOL && f->def_on)
-        lar_buf_puts(b, "not: ");
-    size_t at = b->n;
-    lar_buf_puts(b, f->help ? f->help : "");
-    if (b->n > at && at == 0 && b->p[0] >= 'a' && b->p[0] <= 'z')
-        b->p[0] = (char)(b->p[0] - 'a' + 'A');
+    if (f->type == CLI_BOOL && f->def_on) /* helps are imperatives */
+        lar_buf_printf(b, "Do not %c%s", ascii_case(*help, 'a'), *help ? help + 1 : "");
+    else
+        lar_buf_printf(b, "%c%s", ascii_case(*help, 'A'), *help ? help + 1 : "");
     if (f->choices) {
         lar_buf_puts(b, " (");
         for (const char *p = f->choices; *p; p++)

@@ -55,7 +55,14 @@ static lar_status find_task(const char *name, char **out, lar_err *e)
         }
         lar_buf_free(&b);
     }
-    return lar_fail(e, LAR_ENOTFOUND, "no task '%.80s': neither a file nor one that is shipped",
+    const char *env = lar_getenv("LAR_EVALS");
+    if (env && *env)
+        return lar_fail(e, LAR_ENOTFOUND,
+                        "no task '%.80s': neither a file nor one in LAR_EVALS, which is %.200s",
+                        name, env);
+    return lar_fail(e, LAR_ENOTFOUND,
+                    "no task '%.80s': neither a file nor one that is shipped (lar eval lists them; "
+                    "LAR_EVALS names another folder)",
                     name);
 }
 
@@ -103,7 +110,7 @@ static int list(cli_args *a)
     else if (json_array_size(l.rows))
         cli_print_rows(&a->ui, l.rows);
     else
-        cli_note(&a->ui, "no task descriptions are installed; name a file");
+        cli_note(&a->ui, "no task descriptions are here; name a file, or the folder in LAR_EVALS");
     json_decref(l.rows);
     return code;
 }

@@ -1,5 +1,6 @@
 /* verb_run.c - lar run: one prompt, one answer. Depends on answer.c, client.c. */
 #include "app/app.h"
+#include "base/os.h"
 #include <string.h>
 
 /* How long a prompt waits for a pipe that may have nothing to add. */
@@ -67,12 +68,18 @@ static lar_status read_prompt(cli_args *a, size_t first, lar_buf *out, lar_err *
     return s;
 }
 
-/* A file that is there and cannot be used is somebody's: it will not be overwritten. */
+/* A file that is there and cannot be used is somebody's: it will not be overwritten. One that
+ * cannot be written is an error before the answer, not after. */
 static lar_status load_cache(cli_args *a, cli_client *c, lar_err *e)
 {
     const char *file = cli_get(a, "cache");
+    lar_file *f = NULL;
     lar_status s = file ? lar_session_load(c->s, file, e) : LAR_OK;
-    if (s == LAR_OK || s == LAR_ENOTFOUND)
+    if (file && (s == LAR_OK || s == LAR_ENOTFOUND)) {
+        s = lar_file_create(file, &f, e);
+        lar_file_abort(f);
+    }
+    if (s == LAR_OK)
         return LAR_OK;
     if (s == LAR_EARG) /* the file, not the command line, is wrong */
         e->code = s = LAR_EFORMAT;

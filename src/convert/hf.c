@@ -459,9 +459,9 @@ static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
                         "%s: %.100s: no %s model that LAR knows has such a tensor", s->file,
                         s->name, h->def->arch);
     LAR_TRY(plan_rule(h, rule, s, rank, layer, expert, e));
-    const lar_hf_tensor *end = h->def->tensors + h->def->n_tensors;
     if (rank < (int)LAR_LEN(common))
         return LAR_OK;
+    const lar_hf_tensor *end = h->def->tensors + h->def->n_tensors;
     for (const lar_hf_tensor *r = rule + 1; r < end && strcmp(r->hf, rule->hf) == 0; r++)
         LAR_TRY(plan_rule(h, r, s, ++rank, layer, expert, e));
     return LAR_OK;

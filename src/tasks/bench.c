@@ -126,6 +126,18 @@ static lar_status parse(const char *field, const char *text, int min, int max, l
     return LAR_OK;
 }
 
+/* The same of lengths; 0 means none. */
+static lar_status parse_lengths(const char *field, const char *text, list *out, lar_err *e)
+{
+    int n = 0;
+    LAR_TRY(parse(field, text, 0, MAX_TOKENS, out, e));
+    for (int i = 0; i < out->n; i++)
+        if (out->v[i])
+            out->v[n++] = out->v[i];
+    out->n = n;
+    return LAR_OK;
+}
+
 /* The same with at least one. */
 static lar_status parse_some(const char *field, const char *text, int min, int max, list *out,
                              lar_err *e)
@@ -217,8 +229,8 @@ static lar_status start(lar_task *t, lar_err *e)
     const params *p = t->params;
     state *s = t->state;
     s->ctx = s->max_parallel = 1;
-    LAR_TRY(parse("prompts", p->prompts, 1, MAX_TOKENS, &s->prompts, e));
-    LAR_TRY(parse("generate", p->gens, 1, MAX_TOKENS, &s->gens, e));
+    LAR_TRY(parse_lengths("prompts", p->prompts, &s->prompts, e));
+    LAR_TRY(parse_lengths("generate", p->gens, &s->gens, e));
     LAR_TRY(parse_some("depths", p->depths, 0, MAX_TOKENS, &s->depths, e));
     LAR_TRY(parse_some("parallel", p->parallel, 1, MAX_PARALLEL, &s->parallel, e));
     LAR_TRY(parse_some("threads", p->threads, 0, MAX_THREADS, &s->threads, e));

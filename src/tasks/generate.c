@@ -300,6 +300,9 @@ static lar_status begin_spec(lar_task *t, state *s, const lar_sampler_params *sp
                           .sampler = sp};
     if (strcmp(p->speculate, "off") == 0)
         return LAR_OK;
+    if (p->draft_min > p->draft_max)
+        return lar_fail(e, LAR_EARG, "draft-min: got %d, want at most draft-max's %d", o.draft_min,
+                        o.draft_max);
     if (strcmp(p->speculate, "auto") != 0)
         o.only = p->speculate;
     if (lar_engine_has_state(t->session->engine)) /* wrong guesses could not be taken back */

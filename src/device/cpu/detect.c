@@ -126,9 +126,11 @@ lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *
     lar_cpu_features f;
     lar_buf known = {0};
     lar_status s = LAR_OK;
+    bool there = false;
     lar_cpu_detect(&f);
     *out = NULL;
     for (int i = 0; i < n; i++) {
+        there = there || (name && strcmp(name, all[i]->name) == 0);
         if (!all[i]->usable(&f))
             continue;
         lar_buf_printf(&known, "%s%s", known.n ? ", " : "", all[i]->name);
@@ -136,8 +138,9 @@ lar_status lar_cpu_choose(const lar_cpu_variant *const *all, int n, const char *
             *out = all[i];
     }
     if (!*out)
-        s = lar_fail(e, LAR_EUNSUPPORTED, "kernel variant '%s' cannot run here, want one of: %s",
-                     name, known.p ? known.p : "");
+        s = lar_fail(e, there ? LAR_EUNSUPPORTED : LAR_EARG, "%s '%.40s'%s, want one of: %s",
+                     there ? "kernel variant" : "there is no kernel variant", name,
+                     there ? " needs another processor" : "", known.p ? known.p : "");
     lar_buf_free(&known);
     return s;
 }
