@@ -75,7 +75,7 @@ static void test_dequantize_goldens(void **state)
         free(file);
         seen++;
     }
-    assert_int_equal(seen, 15);
+    assert_int_equal(seen, 24);
 }
 
 static void test_quantize_goldens(void **state)
@@ -140,7 +140,10 @@ static void test_search(void **state)
     } cases[] = {{LAR_DT_q2_k, 0.35},    {LAR_DT_q3_k, 0.17},    {LAR_DT_q4_k, 0.085},
                  {LAR_DT_q5_k, 0.043},   {LAR_DT_q6_k, 0.021},   {LAR_DT_q4_0, 0.1},
                  {LAR_DT_q4_1, 0.09},    {LAR_DT_q5_0, 0.05},    {LAR_DT_q5_1, 0.045},
-                 {LAR_DT_iq4_nl, 0.085}, {LAR_DT_iq4_xs, 0.085}, {LAR_DT_mxfp4, 0.12}};
+                 {LAR_DT_iq4_nl, 0.085}, {LAR_DT_iq4_xs, 0.085}, {LAR_DT_mxfp4, 0.12},
+                 {LAR_DT_iq3_s, 0.2},    {LAR_DT_iq3_xxs, 0.22}, {LAR_DT_iq2_s, 0.31},
+                 {LAR_DT_iq2_xs, 0.35},  {LAR_DT_iq2_xxs, 0.4},  {LAR_DT_iq1_s, 0.6},
+                 {LAR_DT_iq1_m, 0.6},    {LAR_DT_tq1_0, 0.5},    {LAR_DT_tq2_0, 0.5}};
     float x[N], importance[N], y[N];
     uint8_t out[N * 4], again[N * 4];
     for (int i = 0; i < N; i++) {
@@ -210,6 +213,61 @@ static void decode_mxfp4(const uint8_t *p, block *b)
         const int q = p[1 + i % 16] >> (i < 16 ? 0 : 4) & 15;
         b->q[i] = q < 8 ? v[q] : -v[q - 8];
     }
+}
+
+static int nibble(const uint8_t *p, int i)
+{
+    return p[i / 2] >> (i % 2 ? 4 : 0) & 15;
+}
+
+/* The formats with codebooks, and the ternary ones: of the weights (the goldens know them) d and
+ * the scales are taken away, which leaves whole numbers. */
+static void decode_grid(int t, const uint8_t *p, block *b)
+{
+    const bool one = t == LAR_DT_iq1_s || t == LAR_DT_iq1_m, tq1 = t == LAR_DT_tq1_0;
+    float w[256], unit = t == LAR_DT_iq3_xxs ? 0.25f : 0.125f;
+    uint32_t d = (uint32_t)(p[0] | p[1] << 8);
+    if (tq1 || t == LAR_DT_tq2_0 || t == LAR_DT_iq3_s)
+        unit = 1;
+    if (tq1 || t == LAR_DT_tq2_0)
+        d = (uint32_t)(p[tq1 ? 52 : 64] | p[tq1 ? 53 : 65] << 8);
+    if (t == LAR_DT_iq1_m)
+        d = (uint32_t)(p[49] >> 4 | p[51] >> 4 << 4 | p[53] >> 4 << 8 | p[55] >> 4 << 12);
+    b->d = lar_f16_to_f32((uint16_t)d) * unit;
+    for (int g = 0; g < 16; g++) {
+        const int k = g / 2;
+        int s = 0; /* tq: 1 */
+        if (t == LAR_DT_iq1_s)
+            s = p[35 + 2 * k] >> 4 & 7;
+        else if (t == LAR_DT_iq1_m)
+            s = (p[48 + g / 4 * 2] | p[49 + g / 4 * 2] << 8) >> 3 * (g % 4) & 7;
+        else if (t == LAR_DT_iq2_xxs)
+            s = p[9 + 8 * k] >> 4;
+        else if (t == LAR_DT_iq3_xxs)
+            s = p[69 + 4 * k] >> 4;
+        else if (t == LAR_DT_iq3_s)
+            s = nibble(p + 106, k);
+        else if (t == LAR_DT_iq2_xs || t == LAR_DT_iq2_s)
+            s = nibble(p + (t == LAR_DT_iq2_s ? 74 : 66), g);
+        b->sc[g] = 2 * s + 1;
+    }
+    lar_kernels__generic.formats[t]->to_f32(p, w, 256);
+    for (int i = 0; i < 256; i++) {
+        const float q = b->d != 0 ? w[i] / (b->d * (float)b->sc[i / 16]) : 0;
+        b->q[i] = (int)q;
+        assert_true(q == (float)b->q[i] && (!one || b->d == 0 || abs(b->q[i]) % 8 % 6 == 1));
+    }
+}
+
+static bool in_codebook(int t)
+{
+    static const int types[] = {LAR_DT_iq1_s,  LAR_DT_iq1_m, LAR_DT_iq2_xxs,
+                                LAR_DT_iq2_xs, LAR_DT_iq2_s, LAR_DT_iq3_xxs,
+                                LAR_DT_iq3_s,  LAR_DT_tq1_0, LAR_DT_tq2_0};
+    for (size_t i = 0; i < LAR_LEN(types); i++)
+        if (types[i] == t)
+            return true;
+    return false;
 }
 
 static void decode32(int t, const uint8_t *p, block *b)
@@ -292,6 +350,8 @@ static void decode(int t, const uint8_t *p, block *b)
         b->sc[g] = 1;
     if (t == LAR_DT_mxfp4)
         decode_mxfp4(p, b);
+    else if (in_codebook(t))
+        decode_grid(t, p, b);
     else if (lar_dtypes[t].block == 32)
         decode32(t, p, b);
     else if (t == LAR_DT_q4_k || t == LAR_DT_q5_k)
@@ -313,7 +373,8 @@ static float dot_by_definition(int t, const uint8_t *row, const lar_acts *x, int
     const lar_dtype *type = &lar_dtypes[t];
     const bool minima = t == LAR_DT_q4_1 || t == LAR_DT_q5_1 || t == LAR_DT_q2_k ||
                         t == LAR_DT_q4_k || t == LAR_DT_q5_k;
-    const bool halves = t == LAR_DT_q2_k || t == LAR_DT_q3_k || t == LAR_DT_q6_k;
+    const bool halves = t == LAR_DT_q2_k || t == LAR_DT_q3_k || t == LAR_DT_q6_k ||
+                        t == LAR_DT_iq2_xs || t == LAR_DT_iq2_s || t == LAR_DT_iq1_m;
     const int scale_group = halves ? 16 : 32, min_group = t == LAR_DT_q2_k ? 16 : 32;
     float acc = 0;
     for (int64_t i = 0; i < x->k; i += type->block) {
@@ -368,9 +429,10 @@ static void random_blocks(int t, uint8_t *p, int64_t blocks)
 {
     static const struct {
         int type, at[2];
-    } halves[] = {{LAR_DT_q4_1, {0, 2}},    {LAR_DT_q5_1, {0, 2}},   {LAR_DT_q4_k, {0, 2}},
-                  {LAR_DT_q5_k, {0, 2}},    {LAR_DT_q2_k, {80, 82}}, {LAR_DT_q3_k, {108, 108}},
-                  {LAR_DT_q6_k, {208, 208}}};
+    } halves[] = {{LAR_DT_q4_1, {0, 2}},     {LAR_DT_q5_1, {0, 2}},    {LAR_DT_q4_k, {0, 2}},
+                  {LAR_DT_q5_k, {0, 2}},     {LAR_DT_q2_k, {80, 82}},  {LAR_DT_q3_k, {108, 108}},
+                  {LAR_DT_q6_k, {208, 208}}, {LAR_DT_iq1_m, {54, 54}}, {LAR_DT_tq1_0, {52, 52}},
+                  {LAR_DT_tq2_0, {64, 64}}};
     int at[2] = {0, 0};
     for (size_t i = 0; i < LAR_LEN(halves); i++)
         if (halves[i].type == t)
@@ -429,8 +491,8 @@ static void test_acts(void **state)
         x[i] = random_value();
     memset(x, 0, 32 * sizeof *x);
     for (int i = 0; i < 32; i++) {
-        x[32 + i] *= 1e-38f; /* 127 / amax is infinite */
-        x[64 + i] *= 1e38f;
+        x[32 + i] *= 1e-38f;             /* 127 / amax is infinite */
+        x[64 + i] *= 1e36f;              /* outliers stay finite */
         x[96 + i] = (float)(i - 16) / 2; /* ties */
     }
     x[96] = 127;
@@ -543,7 +605,7 @@ static void test_dot(void **state)
             check_shape(t, &(shape){17, c, c > 4, unit, 0});
         seen++;
     }
-    assert_int_equal(seen, 16);
+    assert_int_equal(seen, 25);
 }
 
 /* The spelled-out blocks of this test are those that the goldens hold. */

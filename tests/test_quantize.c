@@ -319,7 +319,8 @@ static void test_file(void **state)
 static void test_same_bytes(void **state)
 {
     (void)state;
-    static const char *const recipes[] = {"Q4_K_M", "IQ4_XS", "Q2_K", "Q5_1", "F16", "Q4_0"};
+    static const char *const recipes[] = {"Q4_K_M", "IQ4_XS", "Q2_K",    "Q5_1",  "F16",
+                                          "Q4_0",   "IQ3_S",  "IQ2_XXS", "TQ1_0", "IQ1_M"};
     lar_err e = {0};
     make_input(-1, 0);
     make_matrix(400);

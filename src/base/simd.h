@@ -31,6 +31,7 @@
  *   vi_hsum(a)                   the sum of the lanes
  *   vf_from_f16_low(a)           the F16 in the low half of each lane
  *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
+ *   vi_gather(table, index)      table[index] of 32 bits in each lane
  *   vi_sub_bytes(a, b)           byte by byte, modulo 256
  *   vi_offset(s, a, b)           a * s[0] + b * s[1] in each lane; a, b constants within int16
  *

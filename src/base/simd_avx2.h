@@ -288,6 +288,11 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     __m256i t = _mm256_broadcastsi128_si256(q);
     return (vi){_mm256_shuffle_epi8(t, index.a), _mm256_shuffle_epi8(t, index.b)};
 }
+static inline vi vi_gather(const uint32_t *table, vi index)
+{
+    const int *t = (const int *)(const void *)table;
+    return (vi){_mm256_i32gather_epi32(t, index.a, 4), _mm256_i32gather_epi32(t, index.b, 4)};
+}
 #define VI_TILE_SIGNED 0
 static inline vi vi_sub_bytes(vi x, vi y)
 {

@@ -247,6 +247,10 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
 }
+static inline vi vi_gather(const uint32_t *table, vi index)
+{
+    return _mm512_i32gather_epi32(index, table, 4);
+}
 /* Both ways of multiplying take unsigned weights: signed ones count as 128 more, and the caller
  * subtracts 128 times the sum of x. */
 #define VI_S8_BIAS 128

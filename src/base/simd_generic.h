@@ -263,6 +263,10 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
     memcpy(index.v, t, 64);
     return index;
 }
+static inline vi vi_gather(const uint32_t *table, vi index)
+{
+    LAR_ILANES_((int32_t)table[index.v[i]]);
+}
 #define VI_TILE_SIGNED 1
 static inline vi vi_sub_bytes(vi a, vi b)
 {

@@ -264,6 +264,14 @@ static inline vi vi_lut16(const int8_t table[16], vi index)
         index.v[i] = vreinterpretq_s32_s8(vqtbl1q_s8(t, vreinterpretq_u8_s32(index.v[i])));
     return index;
 }
+static inline vi vi_gather(const uint32_t *table, vi index)
+{
+    int32_t t[16];
+    vi_store(t, index);
+    for (int i = 0; i < 16; i++)
+        t[i] = (int32_t)table[t[i]];
+    return vi_load(t);
+}
 #define VI_TILE_SIGNED 1
 static inline int32x4_t vi_sub_bytes_(int32x4_t a, int32x4_t b)
 {

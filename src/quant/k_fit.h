@@ -242,4 +242,26 @@ static inline void k_symmetric(const float *x, const float *importance, const k_
     k_integers(x, how, -how->max, how->max - 1, out);
 }
 
+/* Scale and minimum of block b; Q4_K's and Q5_K's field s (layout: q4_k.c). */
+static inline void k_scale_min(const uint8_t *s, int b, int *sc, int *mn)
+{
+    if (b < 4) {
+        *sc = s[b] & 63;
+        *mn = s[b + 4] & 63;
+    } else {
+        *sc = (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
+        *mn = s[b + 4] >> 4 | (s[b] >> 6) << 4;
+    }
+}
+
+/* Six-bit scales and minima; the reverse of k_scale_min. */
+static inline void k_pack_scales(const k_block *k, uint8_t *s)
+{
+    for (int b = 0; b < 4; b++) {
+        s[b] = (uint8_t)(k->sc[b] | k->sc[b + 4] >> 4 << 6);
+        s[b + 4] = (uint8_t)(k->mn[b] | k->mn[b + 4] >> 4 << 6);
+        s[b + 8] = (uint8_t)((k->sc[b + 4] & 15) | (k->mn[b + 4] & 15) << 4);
+    }
+}
+
 #endif

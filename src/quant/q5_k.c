@@ -53,18 +53,6 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
 #include "quant/dot.h"
 #include "quant/k_fit.h"
 
-/* Scale and minimum of block b; field s of the block. */
-static void scale_min(const uint8_t *s, int b, int *sc, int *mn)
-{
-    if (b < 4) {
-        *sc = s[b] & 63;
-        *mn = s[b + 4] & 63;
-    } else {
-        *sc = (s[b + 4] & 15) | (s[b - 4] >> 6) << 4;
-        *mn = s[b + 4] >> 4 | (s[b] >> 6) << 4;
-    }
-}
-
 static void to_f32(const void *src, float *dst, int64_t n)
 {
     const uint8_t *p = src;
@@ -74,7 +62,7 @@ static void to_f32(const void *src, float *dst, int64_t n)
         const float d = lar_f16_to_f32(b.d), dmin = lar_f16_to_f32(b.dmin);
         for (int k = 0; k < 8; k++) {
             int sc, mn;
-            scale_min(b.scales, k, &sc, &mn);
+            k_scale_min(b.scales, k, &sc, &mn);
             const float dl = d * (float)sc, ml = dmin * (float)mn;
             for (int j = 0; j < 32; j++) {
                 const int q = b.qs[k / 2 * 32 + j] >> 4 * (k % 2) & 15;
@@ -87,16 +75,6 @@ static void to_f32(const void *src, float *dst, int64_t n)
 static const k_how how = {
     .group = 32, .max = 31, .sc_max = 63, .first = -0.5f, .step = 0.1f, .steps = 15};
 
-/* Six-bit scales and minima; the reverse of scale_min. */
-static void pack_scales(const k_block *k, uint8_t *s)
-{
-    for (int b = 0; b < 4; b++) {
-        s[b] = (uint8_t)(k->sc[b] | k->sc[b + 4] >> 4 << 6);
-        s[b + 4] = (uint8_t)(k->mn[b] | k->mn[b + 4] >> 4 << 6);
-        s[b + 8] = (uint8_t)((k->sc[b + 4] & 15) | (k->mn[b + 4] & 15) << 4);
-    }
-}
-
 static void quantize(const float *src, const float *importance, void *dst, int64_t n)
 {
     uint8_t *p = dst;
@@ -106,7 +84,7 @@ static void quantize(const float *src, const float *importance, void *dst, int64
         k_affine(src + i, importance ? importance + i : NULL, m, &how, k);
         for (int j = 0; j < m; j++, p += sizeof(q5_k_block)) {
             q5_k_block b = {.d = k[j].d, .dmin = k[j].dmin};
-            pack_scales(&k[j], b.scales);
+            k_pack_scales(&k[j], b.scales);
             for (int c = 0; c < 128; c++) {
                 const int at = c / 32 * 64 + c % 32;
                 b.qs[c] = (uint8_t)((k[j].q[at] & 15) | (k[j].q[at + 32] & 15) << 4);

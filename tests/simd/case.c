@@ -73,6 +73,7 @@ static void integers(const simd_in *in, simd_out *o)
 {
     const vf small = vf_max(vf_min(vf_load(in->a), vf_set1(4e6f)), vf_set1(-4e6f));
     const vi byte = vi_set1(0x0f0f0f0f);
+    uint32_t words[16];
     vi w[4];
     vi_rows16(in->rows + 3, 40, w);
     for (int e = 0; e < 4; e++)
@@ -95,6 +96,8 @@ static void integers(const simd_in *in, simd_out *o)
     put_i(o, vi_sra1(r));
     put_i(o, vi_sra24(r));
     put_i(o, vi_lut16(in->table, vi_and(r, byte)));
+    memcpy(words, in->a, sizeof words);
+    put_i(o, vi_gather(words, vi_and(r, vi_set1(15))));
     /* n in [-126, 127] */
     const vi n = vi_sub(vi_and(r, vi_set1(127)), vi_set1(in->n < 8 ? 126 : 0));
     put(o, vf_scale2(vf_load(in->a), n));

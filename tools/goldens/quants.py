@@ -18,7 +18,9 @@ import ggml
 T = gguf.GGMLQuantizationType
 # Byte offsets of the F16 scales in a block, from ggml's ggml-common.h.
 SCALES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q2_K: [80, 82], T.Q3_K: [108],
-          T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: []}
+          T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: [],
+          T.IQ1_S: [0], T.IQ1_M: [], T.IQ2_XXS: [0], T.IQ2_XS: [0], T.IQ2_S: [0], T.IQ3_XXS: [0], T.IQ3_S: [0],
+          T.TQ1_0: [52], T.TQ2_0: [64]}
 EDGES = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00], dtype=np.uint16)
 
 
@@ -37,6 +39,8 @@ def blocks_of(rng, t, n, size):
     if t == T.MXFP4:  # exponents: the subnormal ones, and none that gives infinities
         b[:, 0] = rng.integers(0, 252, n)
         b[1:6, 0] = 0, 1, 2, 251, 127
+    if t == T.IQ1_M:  # its F16 lies in four places; the second byte has the highest bits of the exponent
+        b[:, 55] &= 0xBF
     for at in SCALES[t]:
         scale = finite16(rng, n, 0x7C00)
         usual = rng.normal(0, 0.02, n).astype(np.float16).view(np.uint16)
