@@ -176,7 +176,7 @@ call run hello world
 ok "unquoted words" one_error 1 "no fetched model 'hello'"
 ok "unquoted words: hint" says "$err" 'quote them: lar run "hello world"'
 LAR_CPU=nosuch call run -m "$tiny" -p Hello
-ok "LAR_CPU is named" one_error 1 'LAR_CPU.*nosuch'
+ok "LAR_CPU is named" one_error 2 'LAR_CPU.*nosuch'
 call run -m "$tiny" -p Hello --seed 1e17
 ok "bounds are whole numbers" one_error 2 'to 9007199254740991'
 
@@ -420,6 +420,47 @@ call help bench
 ok "what --no-limits says" says "$out" 'no-limits  *Do not measure'
 call eval no-such-task "$tiny"
 ok "an unknown evaluation" one_error 1 'LAR_EVALS'
+
+# ---- files made of others: quantize, convert ---------------------------------------------------------
+mkdir "$work/made"
+cp "$tiny" "$work/made/in.gguf"
+ln -s in.gguf "$work/made/link.gguf"
+ln "$work/made/in.gguf" "$work/made/hard.gguf"
+for name in in link hard; do
+    call quantize "$work/made/in.gguf" "$work/made/$name.gguf" Q8_0 --allow-requantize
+    ok "quantize onto the input, called $name" one_error 2 'output is the input'
+done
+ok "the input is as it was" cmp "$tiny" "$work/made/in.gguf"
+call quantize "$tiny" "$work/made/out.gguf" Q4_9
+ok "quantize to an unknown type" one_error 2 "'Q4_9' is not known, want one of: F32"
+printf 'old\n' >"$work/made/out.gguf"
+# A limit on files' sizes is a disk that is full, as far as the program sees.
+limited() { (ulimit -f 60; trap '' XFSZ; call "$@"; exit "$rc"); rc=$?; }
+limited quantize "$tiny" "$work/made/out.gguf" F16 --allow-requantize
+ok "quantize to a full disk" one_error 1 'out.gguf: cannot write'
+limited convert tests/data/hf/llama "$work/made/out.gguf" --type f32
+ok "convert to a full disk" one_error 1 'out.gguf: cannot write'
+ok "what was there is still there" grep -qx old "$work/made/out.gguf"
+ok "and nothing else" test "$(ls -m "$work/made")" = 'hard.gguf, in.gguf, link.gguf, out.gguf'
+call convert tests/data/hf/llama "$work/made/out.gguf" --json
+ok "convert --json" json "$out" 'j["architecture"] == "llama" and j["tensors"] == 21'
+call convert "$work/made" "$work/made/other.gguf"
+ok "convert of another folder" one_error 1 'not a Hugging Face model folder'
+call convert tests/data/hf/llama
+ok "convert without an output" one_error 2 'want two words'
+
+# ---- text from a pipe --------------------------------------------------------------------------------
+text=docs/NUMERICS.md
+call perplexity "$tiny" "$text" --window 64 --chunks 3 --json
+cp "$out" "$work/by-name"
+for how in "" "-f -"; do
+    # shellcheck disable=SC2086
+    timeout 60 "$lar" perplexity "$tiny" $how --window 64 --chunks 3 --json <"$text" >"$out" 2>"$err"
+    ok "perplexity of standard input ($how)" cmp "$work/by-name" "$out"
+done
+ok "perplexity says how it was measured" json "$out" 'j["kv_type"] == "f16" and j["windows"] == 3'
+call perplexity "$tiny" --window 64
+ok "perplexity of nothing" one_error 2 'no text'
 
 # ---- completion ------------------------------------------------------------------------------------------
 for shell in bash zsh fish; do

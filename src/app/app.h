@@ -250,6 +250,9 @@ void cli_say_notices(const cli_args *a, const cli_client *c);
 /* Open what is needed, make the verb's request, set the fields that were given but for `except`. */
 lar_status cli_prepare(cli_args *a, cli_client *c, enum cli_need need, const char *model,
                        const char *except, lar_request **r, lar_err *e);
+/* The text that a verb works on: `file` (NULL: --file), or --text, or what is piped in ("-", or
+ * none of them and standard input is no terminal). */
+lar_status cli_give_text(const cli_args *a, lar_request *r, const char *file, lar_err *e);
 /* The rest of a verb that shows one result: unless `s` says that something failed before, run the
  * request with a bar of progress and print what comes, as JSON where that is asked for. Frees r and
  * c. The exit code. */

@@ -350,6 +350,23 @@ lar_status cli_prepare(cli_args *a, cli_client *c, enum cli_need need, const cha
     return cli_args_apply(a, *r, except, e);
 }
 
+lar_status cli_give_text(const cli_args *a, lar_request *r, const char *file, lar_err *e)
+{
+    lar_buf in = {0};
+    if (!file)
+        file = cli_get(a, "file");
+    const bool piped = file ? strcmp(file, "-") == 0 : !cli_get(a, "text") && !a->ui.tty_in;
+    if (!piped)
+        return file ? lar_request_set_string(r, "file", file, e) : LAR_OK;
+    lar_status s = cli_read_stdin(&in, e);
+    if (s == LAR_OK && !in.n)
+        s = lar_fail(e, LAR_EARG, "no text: give a file with -f, or text on standard input");
+    if (s == LAR_OK)
+        s = lar_request_set_bytes(r, "text", in.p, in.n, e);
+    lar_buf_free(&in);
+    return s;
+}
+
 int cli_show_result(cli_args *a, cli_client *c, lar_request *r, lar_status s, lar_err *e,
                     void (*print)(const cli_args *a, const json_t *result))
 {

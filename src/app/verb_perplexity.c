@@ -21,6 +21,7 @@ static void print(const cli_args *a, const json_t *r)
     row("95 % interval", "%.4f to %.4f", json_number_value(json_array_get(ci, 0)),
         json_number_value(json_array_get(ci, 1)));
     row("tokens scored", "%.0f", real(r, "tokens"), 0);
+    printf("%-22s%s\n", "KV cache", cli_str(r, "kv_type", ""));
     if (!kl)
         return;
     row("reference perplexity", "%.4f", real(kl, "reference_perplexity"), 0);
@@ -48,9 +49,9 @@ static int run(cli_args *a)
         cli_error(&a->ui, "unexpected argument '%.80s'", a->words[used]);
         return CLI_USAGE;
     }
-    lar_status s = cli_prepare(a, &c, CLI_NEED_SESSION, model, "reference", &r, &e);
-    if (s == LAR_OK && file)
-        s = lar_request_set_string(r, "file", file, &e);
+    lar_status s = cli_prepare(a, &c, CLI_NEED_SESSION, model, "reference|file", &r, &e);
+    if (s == LAR_OK)
+        s = cli_give_text(a, r, file, &e);
     if (s == LAR_OK && ref)
         s = cli_model_path(ref, &reference, &e);
     if (s == LAR_OK && ref)
@@ -62,10 +63,11 @@ static int run(cli_args *a)
 const cli_verb cli_verb_perplexity = {
     .name = "perplexity",
     .task = "perplexity",
-    .usage = "lar perplexity -m MODEL -f TEXT [FLAGS]",
+    .usage = "lar perplexity -m MODEL [-f TEXT] [FLAGS]",
     .help = "measure how well a model predicts a text",
     .groups = CLI_G_MODEL | CLI_G_SESSION | CLI_G_RUNTIME | CLI_G_JSON,
     .words = 2,
     .run = run,
-    .more = "With --reference MODEL (say the F16 file) it also reports how far the predictions are "
+    .more = "Without -f the text is read from standard input. With --reference MODEL (say the F16 "
+            "file) it also reports how far the predictions are "
             "from that model's."};

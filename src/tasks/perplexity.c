@@ -329,6 +329,8 @@ static lar_status deliver(lar_task *t, lar_err *e)
     lar_json_put(o, "windows", json_integer(s->windows.n), &bad);
     lar_json_put(o, "window", json_integer(s->windows.size), &bad);
     lar_json_put(o, "stride", json_integer((json_int_t)p->stride), &bad);
+    /* The reference's cache is of the same type. */
+    lar_json_put(o, "kv_type", json_string(lar_engine_kv_type(t->session->engine)->name), &bad);
     if (s->ref.engine) {
         sorted = sorted_kl(s->scores, s->n_scores);
         bad = bad || !sorted;

@@ -44,16 +44,26 @@ static const lar_field fields[] = {
      .help = "Quantize again what is quantized already"},
 };
 
-static lar_status find_recipe(const char *name, const lar_recipe **out, lar_err *e)
+static bool is_writable(const lar_task *t, const lar_recipe *r)
+{
+    const lar_kernels *kernels = t->rt->variant->kernels;
+    const lar_format *f = kernels->formats[r->base];
+    return f && (f->from_f32 || f->quantize);
+}
+
+static lar_status find_recipe(const lar_task *t, const char *name, const lar_recipe **out,
+                              lar_err *e)
 {
     lar_buf known = {0};
     *out = lar_recipe_by_name(name);
-    if (*out)
+    if (*out && is_writable(t, *out))
         return LAR_OK;
     for (int i = 0; i < lar_n_recipes; i++)
-        lar_buf_printf(&known, "%s%s", i ? " " : "", lar_recipes[i].name);
-    const lar_status s = lar_fail(e, LAR_EARG, "type: '%.40s' is not known, want one of: %s", name,
-                                  known.p ? known.p : "");
+        if (is_writable(t, &lar_recipes[i]))
+            lar_buf_printf(&known, "%s%s", known.n ? " " : "", lar_recipes[i].name);
+    const lar_status s =
+        lar_fail(e, *out ? LAR_EUNSUPPORTED : LAR_EARG, "type: '%.40s' %s, want one of: %s", name,
+                 *out ? "cannot be written yet" : "is not known", known.p ? known.p : "");
     lar_buf_free(&known);
     return s;
 }
@@ -67,7 +77,7 @@ static lar_status start(lar_task *t, lar_err *e)
                         !p->input    ? "input"
                         : !p->output ? "output"
                                      : "type");
-    return find_recipe(p->type, &r, e);
+    return find_recipe(t, p->type, &r, e);
 }
 
 static json_t *result_json(const params *p, const lar_recipe *recipe, const lar_quantize_result *r,
@@ -105,7 +115,7 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
                               .user = t};
     lar_quantize_result r;
     bool bad = false;
-    LAR_TRY(find_recipe(p->type, &o.recipe, e));
+    LAR_TRY(find_recipe(t, p->type, &o.recipe, e));
     LAR_TRY(lar_quantize_file(p->input, p->output, &o, &r, e));
     json_t *j = result_json(p, o.recipe, &r, &bad);
     *done = true;
