@@ -823,6 +823,31 @@ static void test_output_is_input(void **state)
     assert_int_equal(convert(out_dir, NULL, &e), LAR_OK); /* all is as it was */
 }
 
+/* Weights in FP8 with a factor for each block, as DeepSeek-V3's folder has them: the same numbers.
+ */
+static void test_fp8(void **state)
+{
+    (void)state;
+    golden g;
+    lar_err e = {0};
+    size_t n = 0;
+    golden_open(&g, "tests/data/hf/deepseek3", "golden");
+    uint8_t *weights = read_file("tests/data/hf/deepseek3/fp8.safetensors", &n);
+    copy_folder("deepseek3");
+    write_text("model.safetensors", weights, n);
+    refuse("factors of other blocks", LAR_EFORMAT, "scale_inv");
+    set_config("quantization_config", json_pack("{s: [i, i]}", "weight_block_size", 0, 16));
+    refuse("blocks of nothing", LAR_EFORMAT, "weight_block_size");
+    set_config("quantization_config", json_pack("{s: [i, i]}", "weight_block_size", 16, 16));
+    if (convert(out_dir, NULL, &e) != LAR_OK)
+        fail_msg("FP8: %s", e.msg);
+    const double d = distance(&g);
+    if (!(d <= 1e-4))
+        fail_msg("FP8: logits differ by %g standard deviations", d);
+    free(weights);
+    golden_close(&g);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
@@ -830,7 +855,7 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 16, MOST = 64 };
+    enum { FIXED = 17, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_bad_config),
@@ -848,6 +873,7 @@ int main(void)
         cmocka_unit_test(test_old_latent),
         cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_mxfp4),
+        cmocka_unit_test(test_fp8),
     };
     size_t n = FIXED;
     DIR *d = opendir(dir);

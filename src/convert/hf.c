@@ -22,7 +22,7 @@ typedef struct lar__hf_out {
     const lar_st_tensor **src; /* [n_src]: by expert, else one */
     size_t n_src;
     bool experts;
-    lar_hf_view view; /* of each source */
+    lar_hf_view view; /* of the last source */
     float *own;       /* [dim[0]], or NULL */
     const lar_dtype *type;
     int n_dims;
@@ -447,11 +447,24 @@ static bool is_left_out(const lar_hf *h, const char *name)
     return *end == '.' && layer >= h->n_layer && layer < h->n_layer + h->n_left_out;
 }
 
+/* Whether these are the factors of FP8 weights, which are read with those. */
+static bool is_factors(const lar_hf *h, const char *name)
+{
+    static const char end[] = "_scale_inv";
+    char of[160];
+    const size_t n = strlen(name);
+    if (n < sizeof end || n >= sizeof of || strcmp(name + n + 1 - sizeof end, end) != 0)
+        return false;
+    snprintf(of, sizeof of, "%.*s", (int)(n + 1 - sizeof end), name);
+    const lar_st_tensor *t = lar_safetensors_find(h->st, of);
+    return t && strcmp(t->dtype, "F8_E4M3") == 0;
+}
+
 static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
 {
     long layer, expert;
     int rank = 0;
-    if (is_left_out(h, s->name))
+    if (is_left_out(h, s->name) || is_factors(h, s->name))
         return LAR_OK;
     const lar_hf_tensor *rule = find_rule(h, s->name, &layer, &expert, &rank);
     if (!rule)
@@ -477,7 +490,7 @@ static const lar_dtype *output_type(const out_tensor *t, const lar_st_tensor *s,
         t->how == LAR_HF_CONV || strstr(t->name, ".bias"))
         return LAR_DTYPE(f32);
     if (!o->type)
-        return s->type;
+        return t->view.inv ? LAR_DTYPE(bf16) : s->type;
     return t->dim[0] % o->type->block == 0 ? o->type : LAR_DTYPE(f16);
 }
 
@@ -489,14 +502,14 @@ static lar_status settle(const lar_hf *h, const lar_convert_options *o, out_tens
         if (!t->src[i])
             return lar_fail(e, LAR_EFORMAT, "%s: expert %zu of %zu is missing", t->name, i,
                             t->n_src);
-        if (t->src[i]->n_dims != s->n_dims || t->src[i]->type != s->type ||
+        if (t->src[i]->n_dims != s->n_dims || strcmp(t->src[i]->dtype, s->dtype) != 0 ||
             memcmp(t->src[i]->dim, s->dim, sizeof s->dim) != 0)
             return lar_fail(e, LAR_EFORMAT, "%s: shape or type is not that of %s", t->src[i]->name,
                             s->name);
+        LAR_TRY(lar__hf_view_of(h, t->how, t->src[i], &t->view, e));
     }
-    LAR_TRY(lar__hf_view_of(h, t->how, s, &t->view, e));
-    const lar_hf_view *v = &t->view;
-    if (!v->scales && s->type != LAR_DTYPE(f32) && s->type != LAR_DTYPE(f16) &&
+    const lar_hf_view *v = &t->view; /* all are of one shape */
+    if (!v->scales && !v->inv && s->type != LAR_DTYPE(f32) && s->type != LAR_DTYPE(f16) &&
         s->type != LAR_DTYPE(bf16))
         return lar_fail(e, LAR_EUNSUPPORTED, "%s: type %s, want F32, F16 or BF16", s->name,
                         s->dtype);
@@ -578,16 +591,12 @@ static lar_status check_row(const out_tensor *t, const lar_st_tensor *s, const f
     return LAR_OK;
 }
 
-static void to_f32(const lar_st_tensor *s, int64_t first, int64_t n, float *x)
-{
-    const lar_format *f = lar_kernels__generic.formats[lar_dtype_index(s->type)];
-    f->to_f32(s->data + (size_t)first * s->type->bytes, x, n);
-}
-
 static lar_status write_rows(const lar_hf *h, const out_tensor *t, const lar_st_tensor *s, float *x,
                              void *y, lar_err *e)
 {
-    const lar_hf_view *v = &t->view;
+    lar_hf_view view;
+    LAR_TRY(lar__hf_view_of(h, t->how, s, &view, e));
+    const lar_hf_view *v = &view;
     const int64_t k = v->dim[0], rows = v->dim[1] * v->dim[2] * v->dim[3];
     const bool flat = s->n_dims < 2;
     const lar_format *f = lar_kernels__generic.formats[lar_dtype_index(t->type)];
@@ -599,11 +608,10 @@ static lar_status write_rows(const lar_hf *h, const out_tensor *t, const lar_st_
             LAR_TRY(lar_gguf_writer_data(h->w, y, lar_row_bytes(t->type, k), e));
             continue;
         }
-        if (v->step == 1 && !flat)
-            to_f32(s, first, k, x);
-        else /* a bias's elements may be its rows */
-            for (int64_t i = 0; i < k; i++)
-                to_f32(s, first + (flat ? source_row(h, t, k, i) : i * v->step), 1, x + i);
+        if (!flat)
+            lar__hf_read(v, s, first, v->step, k, x);
+        for (int64_t i = 0; flat && i < k; i++) /* a bias's elements may be its rows */
+            lar__hf_read(v, s, source_row(h, t, k, i), 1, 1, x + i);
         for (int64_t i = 0; i < k; i++)
             if (t->how == LAR_HF_ADD1)
                 x[i] += 1.0f;

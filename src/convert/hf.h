@@ -81,9 +81,14 @@ typedef struct lar_hf_view {
     int n_dims;
     int64_t dim[4]; /* of the output, the fastest first */
     const lar_st_tensor *scales;
+    const lar_st_tensor *inv;   /* of FP8 (E4M3): factors of blocks of the source, or NULL */
+    int64_t inv_rows, inv_cols; /* of such a block */
 } lar_hf_view;
 lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
                            lar_err *e);
+/* n elements from `first` on, `step` apart. */
+void lar__hf_read(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, int64_t step,
+                  int64_t n, float *x);
 /* A row of GGUF's MXFP4 from that of blocks and that of scales, block `first` and following. */
 lar_status lar__hf_mxfp4(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, uint8_t *y,
                          lar_err *e);

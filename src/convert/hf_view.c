@@ -1,8 +1,11 @@
 /*
  * hf_view.c - tensors that GGUF has in another order or in parts: where their elements lie in a
- * folder's. Depends on hf.h and quant's MXFP4.
+ * folder's, and what they are there: floats, MXFP4, or FP8 with factors of blocks. Depends on hf.h
+ * and quant's formats.
  */
 #include "convert/hf.h"
+#include "quant/kernels.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +28,30 @@ static lar_status find_scales(const lar_hf *h, const lar_st_tensor *s, const lar
         memcmp(t->dim, s->dim, 3 * sizeof *t->dim) != 0)
         return lar_fail(e, LAR_EFORMAT, "%s: shape or type does not fit %s", s->name, name);
     *out = t;
+    return LAR_OK;
+}
+
+/* FP8 as DeepSeek-V3's folder has it: NAME F8_E4M3 [rows, columns], NAME_scale_inv F32, a factor
+ * for each block of quantization_config.weight_block_size. */
+static lar_status find_factors(const lar_hf *h, const lar_st_tensor *s, lar_hf_view *v, lar_err *e)
+{
+    const json_t *size = lar_hf_get(h->config, "quantization_config.weight_block_size");
+    char name[160];
+    v->inv = NULL;
+    if (strcmp(s->dtype, "F8_E4M3") != 0)
+        return LAR_OK;
+    snprintf(name, sizeof name, "%.140s_scale_inv", s->name);
+    v->inv_rows = size ? json_integer_value(json_array_get(size, 0)) : 128;
+    v->inv_cols = size ? json_integer_value(json_array_get(size, 1)) : 128;
+    if (v->inv_rows < 1 || v->inv_cols < 1)
+        return lar_fail(e, LAR_EFORMAT, "config.json: weight_block_size, want two numbers");
+    const lar_st_tensor *t = v->inv = lar_safetensors_find(h->st, name);
+    if (!t)
+        return lar_fail(e, LAR_EFORMAT, "%s: %s is missing", s->file, name);
+    if (s->n_dims != 2 || t->n_dims != 2 || t->type != LAR_DTYPE(f32) ||
+        t->dim[0] != (s->dim[0] - 1) / v->inv_rows + 1 ||
+        t->dim[1] != (s->dim[1] - 1) / v->inv_cols + 1)
+        return lar_fail(e, LAR_EFORMAT, "%s: shape or type does not fit %s", s->name, name);
     return LAR_OK;
 }
 
@@ -101,6 +128,7 @@ lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar
 {
     *v = (lar_hf_view){.step = 1, .n_dims = LAR_MAX(1, s->n_dims), .dim = {1, 1, 1, 1}};
     LAR_TRY(find_scales(h, s, &v->scales, e));
+    LAR_TRY(find_factors(h, s, v, e));
     if (v->n_dims > 4)
         return lar_fail(e, LAR_EUNSUPPORTED, "%s: %d dimensions, want up to 4", s->name, s->n_dims);
     const lar_st_tensor *shape = v->scales ? v->scales : s;
@@ -126,6 +154,36 @@ lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar
     default:
         return LAR_OK;
     }
+}
+
+/* Sign, 4 bits of exponent, 3 of mantissa; no infinities (Micikevicius et al., "FP8 Formats for
+ * Deep Learning", 2022). */
+static float from_e4m3(uint8_t b)
+{
+    const int e = b >> 3 & 15, m = b & 7;
+    const float x = (float)(e ? (8 + m) << e : m << 1) / 1024.0f;
+    return e == 15 && m == 7 ? NAN : b & 128 ? -x : x;
+}
+
+void lar__hf_read(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, int64_t step,
+                  int64_t n, float *x)
+{
+    if (v->inv) {
+        const float *factor = (const void *)v->inv->data;
+        const int64_t cols = s->dim[1];
+        for (int64_t i = 0, at = first; i < n; i++, at += step) {
+            const int64_t block =
+                at / cols / v->inv_rows * v->inv->dim[1] + at % cols / v->inv_cols;
+            x[i] = from_e4m3(s->data[at]) * factor[block];
+        }
+        return;
+    }
+    const lar_format *f = lar_kernels__generic.formats[lar_dtype_index(s->type)];
+    const uint8_t *p = s->data + (size_t)first * s->type->bytes;
+    if (step == 1)
+        f->to_f32(p, x, n);
+    for (int64_t i = 0; step != 1 && i < n; i++)
+        f->to_f32(p + (size_t)(i * step) * s->type->bytes, x + i, 1);
 }
 
 /* The folder's byte j holds weights 2j and 2j + 1, GGUF's j and j + 16; the low bits first. */

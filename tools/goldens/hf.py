@@ -7,7 +7,8 @@ golden.json: {"ids", "n_vocab", "std", "logits_file", "texts": [[text, [ids]], .
 one feature off (or to another value), with how far transformers' logits move then. With "patches" instead of
 "config" it changes weights ([{"offset", "hex", "count"}] in model.safetensors); with "refused" it cannot be said
 in GGUF, and lar must not convert it. Weights are what the file holds, computed with in F32.
-gpt_oss/mxfp4.safetensors has the experts of gpt_oss in MXFP4, the same numbers.
+gpt_oss/mxfp4.safetensors has the experts of gpt_oss in MXFP4, deepseek3/fp8.safetensors weights of deepseek3
+in FP8 with factors of blocks of 16 x 16: the same numbers.
 Usage: hf.py [OUT_FOLDER [NAME...]].
 """
 import copy
@@ -172,6 +173,10 @@ def randomize(model, name):
                     p.copy_(from_mxfp4(*to_mxfp4(4 * p.transpose(1, 2))).transpose(1, 2))
                 if n.endswith("sinks"):
                     p.copy_(2 * r)
+            if name == "deepseek3" and is_fp8(n) and p.dim() > 1:
+                parts = p.unflatten(-2, (2, -1)) if "gate_up" in n else p  # two tensors in the file
+                once = from_fp8(*to_fp8(parts))  # may round up to the next power of two
+                p.copy_(from_fp8(*to_fp8(once)).reshape(p.shape))
         for n, b in model.named_buffers():
             if n.endswith("e_score_correction_bias"):
                 b.copy_(0.3 * torch.randn(b.shape, generator=gen))
@@ -203,6 +208,40 @@ def write_mxfp4(folder):
         t[n + "_blocks"], t[n + "_scales"] = to_mxfp4(w)
         assert torch.equal(from_mxfp4(t[n + "_blocks"], t[n + "_scales"]), w)
     save_file({n: x.contiguous() for n, x in t.items()}, folder / "mxfp4.safetensors")
+
+
+def is_fp8(n):
+    return ".layers." in n and not n.endswith("gate.weight") and "norm" not in n
+
+
+def in_blocks(x, size=16):
+    """Each element's block's largest one."""
+    pad = torch.nn.functional.pad(x.abs(), (0, -x.shape[-1] % size, 0, -x.shape[-2] % size))
+    rows, cols = pad.shape[-2] // size, pad.shape[-1] // size
+    return pad.unflatten(-1, (cols, size)).unflatten(-3, (rows, size)).amax((-1, -3))
+
+
+def spread(s, shape, size=16):
+    return s.repeat_interleave(size, -1).repeat_interleave(size, -2)[..., :shape[-2], :shape[-1]]
+
+
+def to_fp8(x):
+    """Factors are powers of two, so that BF16 holds the same numbers."""
+    s = torch.exp2(torch.floor(torch.log2(in_blocks(x))) - 7)
+    return (x / spread(s, x.shape)).to(torch.float8_e4m3fn), s
+
+
+def from_fp8(q, s):
+    return q.float() * spread(s, q.shape)
+
+
+def write_fp8(folder):
+    t = load_file(folder / "model.safetensors")
+    for n in [n for n in t if is_fp8(n) and t[n].dim() == 2]:
+        q, s = to_fp8(t[n].float())
+        assert torch.equal(from_fp8(q, s), t[n].float()), n
+        t[n], t[n + "_scale_inv"] = q, s
+    save_file({n: x.contiguous() for n, x in t.items()}, folder / "fp8.safetensors")
 
 
 def find_patches(path, changes):
@@ -253,6 +292,8 @@ def make(out, name, m):
     tk.save_pretrained(folder)
     if name == "gpt_oss":
         write_mxfp4(folder)
+    if name == "deepseek3":
+        write_fp8(folder)
     ids = [0] + np.random.default_rng(5).integers(2, VOCAB - 8, N_TOKENS - 1).tolist()
     truth = logits_of(m["cls"].from_pretrained(folder, dtype=torch.float32).eval(), ids)
     std = float(truth.std())
