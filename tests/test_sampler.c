@@ -536,19 +536,21 @@ typedef struct only {
     int calls;
 } only;
 
-static bool allow_one(void *state, float *x, size_t n)
+static lar_status allow_one(void *state, float *x, size_t n, lar_err *e)
 {
     only *o = state;
     o->calls++;
     for (size_t i = 0; i < n; i++)
         if ((int32_t)i != o->id)
             x[i] = -INFINITY;
-    return o->id >= 0;
+    return o->id >= 0 ? LAR_OK : lar_fail(e, LAR_EARG, "no token is allowed here");
 }
 
-static void accepted(void *state, int32_t id)
+static lar_status accepted(void *state, int32_t id, lar_err *e)
 {
+    (void)e;
     ((only *)state)->accepted = id;
+    return LAR_OK;
 }
 
 static void test_filter(void **state)

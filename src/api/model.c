@@ -1,5 +1,6 @@
 /* model.c - lar_model: the file, its vocabulary, chat template and bound weights. */
 #include "api/api.h"
+#include "text/grammar.h"
 #include <string.h>
 
 /* A template that does not compile is no reason to refuse the model: a chat will say what is wrong.
@@ -79,6 +80,7 @@ void lar_model_free(lar_model *m)
     lar_runtime *rt = m->rt;
     lar_net_free(m->net);
     lar_template_free(m->chat);
+    lar_token_tree_free(m->tree);
     lar_vocab_free(&m->vocab);
     lar_gguf_close(m->gguf);
     lar_free(m);

@@ -525,7 +525,13 @@ const char *cli_words(cli_args *a, size_t first)
 /* ---- to a request
  * ------------------------------------------------------------------------------------------- */
 
-static lar_status read_json_file(const char *path, lar_buf *out, lar_err *e)
+/* JSON and grammars are files as often as not; neither begins with '@'. */
+static bool may_be_file(const cli_flag *f)
+{
+    return f->type == CLI_JSON || (f->unit && strcmp(f->unit, "GBNF") == 0);
+}
+
+static lar_status read_value_file(const char *path, lar_buf *out, lar_err *e)
 {
     lar_buf_clear(out);
     if (strcmp(path, "-") == 0)
@@ -541,7 +547,9 @@ static lar_status read_json_file(const char *path, lar_buf *out, lar_err *e)
     fclose(f);
     return bad        ? lar_fail(e, LAR_EIO, "%s: cannot read it", path)
            : out->oom ? lar_fail(e, LAR_ENOMEM, "%s: out of memory", path)
-                      : LAR_OK;
+           : out->p && strlen(out->p) != out->n
+               ? lar_fail(e, LAR_EARG, "%s: it holds a NUL: this is no text", path)
+               : LAR_OK;
 }
 
 /* All values of one repeatable flag as a JSON array. */
@@ -578,10 +586,11 @@ lar_status cli_args_apply(const cli_args *a, lar_request *r, const char *except,
             s = lar_request_set_string(r, f->name, truth(v, &yes) && yes ? "true" : "false", e);
         } else if (f->type == CLI_BYTES) {
             s = lar_request_set_bytes(r, f->name, v, strlen(v), e);
-        } else if (f->type == CLI_JSON && v[0] == '@') {
-            s = read_json_file(v + 1, &b, e);
+        } else if (v[0] == '@' && may_be_file(f)) {
+            s = read_value_file(v + 1, &b, e);
             if (s == LAR_OK)
-                s = lar_request_set_json(r, f->name, b.p ? b.p : "", e);
+                s = f->type == CLI_JSON ? lar_request_set_json(r, f->name, b.p ? b.p : "", e)
+                                        : lar_request_set_string(r, f->name, b.p ? b.p : "", e);
         } else if (f->type == CLI_JSON) {
             s = lar_request_set_json(r, f->name, v, e);
         } else {

@@ -412,8 +412,8 @@ lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *
                             int32_t *out, lar_err *e)
 {
     LAR_TRY(prepare(s, logits, history, n_history, e));
-    if (filter && !filter->apply(filter->state, s->x, s->n_vocab))
-        return lar_fail(e, LAR_EARG, "no token is allowed here");
+    if (filter)
+        LAR_TRY(filter->apply(filter->state, s->x, s->n_vocab, e));
     if (s->p.temp == 0) {
         *out = best_of(s->x, s->n_vocab);
         if (!(s->x[*out] > -INFINITY))
@@ -424,7 +424,5 @@ lar_status lar_sampler_pick(lar_sampler *s, const float *logits, const int32_t *
             return lar_fail(e, LAR_EARG, "no token is allowed here");
         *out = s->c[i].id;
     }
-    if (filter)
-        filter->accept(filter->state, *out);
-    return LAR_OK;
+    return filter ? filter->accept(filter->state, *out, e) : LAR_OK;
 }

@@ -39,10 +39,10 @@ void lar_sampler_defaults(
     lar_sampler_params *p); /* all stages off, temp 0.8, top_k 40, top_p 0.95, min_p 0.05 */
 
 /* The hook of grammars: set logits of forbidden tokens to -INFINITY (in the copy that it is given),
- * and be told what was taken. Returns false when nothing is allowed. */
+ * and be told what was taken. */
 typedef struct lar_token_filter {
-    bool (*apply)(void *state, float *logits, size_t n_vocab);
-    void (*accept)(void *state, int32_t token);
+    lar_status (*apply)(void *state, float *logits, size_t n_vocab, lar_err *e);
+    lar_status (*accept)(void *state, int32_t token, lar_err *e);
     void *state;
 } lar_token_filter;
 

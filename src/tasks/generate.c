@@ -7,6 +7,7 @@
 #include "infer/spec.h"
 #include "tasks/answer.h"
 #include "tasks/chat_prompt.h"
+#include "tasks/constraint.h"
 #include "tasks/json.h"
 #include "tasks/prefix_disk.h"
 #include <stdlib.h>
@@ -19,7 +20,9 @@ typedef struct params {
     int64_t max_tokens, top_k, repeat_last_n, dry_allowed, dry_last_n, mirostat, seed, keep;
     double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t,
         tau, eta;
-    const char *speculate;
+    const char *grammar, *speculate;
+    json_t *schema;
+    bool any_json;
     int64_t draft_max, draft_min, ngram_min;
     lar_field_list stop, dry_breakers;
 } params;
@@ -152,6 +155,20 @@ static const lar_field fields[] = {
      AT(stop),
      .unit = "TEXT",
      .help = "End the answer before this text (may be repeated)"},
+    {.name = "grammar",
+     .type = LAR_FIELD_STRING,
+     AT(grammar),
+     .unit = "GBNF",
+     .help = "The answer keeps to this grammar, in llama.cpp's notation"},
+    {.name = "json-schema",
+     .type = LAR_FIELD_JSON,
+     AT(schema),
+     .unit = "JSON",
+     .help = "The answer is JSON that this schema accepts"},
+    {.name = "json-object",
+     .type = LAR_FIELD_BOOL,
+     AT(any_json),
+     .help = "The answer is a JSON object"},
     {.name = "speculate",
      .type = LAR_FIELD_STRING,
      AT(speculate),
@@ -170,6 +187,7 @@ static const lar_field fields[] = {
 typedef struct state {
     lar_ids prompt;
     lar_answer answer;
+    lar_constraint constraint;
     lar_sampler *sampler;
     lar_logit_bias *bias;
     lar_ids breakers, out;
@@ -410,6 +428,12 @@ static lar_status start(lar_task *t, lar_err *e)
                         s->prompt.n, ctx);
     lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, !p->raw,
                     !p->raw && opens_thinking(tok, &s->prompt));
+    const lar_constraint_options limits = {.grammar = p->grammar,
+                                           .schema = p->schema,
+                                           .any_json = p->any_json,
+                                           .may_think = !p->raw,
+                                           .ignore_eos = p->ignore_eos};
+    LAR_TRY(lar_constraint_init(&s->constraint, t->model, &limits, &s->answer, e));
     LAR_TRY(make_sampler(t, s, e));
     /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
      * logits. */
@@ -451,7 +475,8 @@ static int draft(lar_task *t, int32_t id, int32_t *out)
     most = LAR_MIN(most, lar_engine_batch(t->session->engine) - 1);
     if (p->max_tokens >= 0)
         most = (int)LAR_MIN((size_t)most, (size_t)p->max_tokens - s->out.n - 1);
-    const int n = lar_spec_draft(s->spec, &text, LAR_MIN(most, LAR_SPEC_MOST), out);
+    int n = lar_spec_draft(s->spec, &text, LAR_MIN(most, LAR_SPEC_MOST), out);
+    n = lar_constraint_fits(&s->constraint, out, n);
     for (int i = 0; i < n; i++)
         if (!p->ignore_eos && lar_tokenizer_is_end(t->model->vocab.tok, out[i]))
             return i;
@@ -550,11 +575,15 @@ static lar_status token_step(lar_task *t, lar_err *e)
         s->stop_reason = "length";
         return LAR_OK;
     }
+    if (lar_constraint_done(&s->constraint)) {
+        s->stop_reason = "end";
+        return LAR_OK;
+    }
     const int n = s->held;
     /* Not the length of the sequence: that repeats after a context shift. */
     const uint64_t position = s->prompt.n + s->out.n;
     LAR_TRY(lar_sampler_pick(s->sampler, s->logits, lar_seq_tokens(t->session->seq), (size_t)n,
-                             position, NULL, &id, e));
+                             position, lar_constraint_filter(&s->constraint), &id, e));
     if (!s->out.n)
         s->t_first = lar_clock();
     if (lar_tokenizer_is_end(tok, id) && !p->ignore_eos) {
@@ -565,6 +594,10 @@ static lar_status token_step(lar_task *t, lar_err *e)
     LAR_TRY(lar_answer_put(&s->answer, t, id, e));
     if (s->answer.stopped) {
         s->stop_reason = "stop";
+        return LAR_OK;
+    }
+    if (lar_constraint_done(&s->constraint)) {
+        s->stop_reason = "end";
         return LAR_OK;
     }
     if (p->max_tokens >= 0 && s->out.n >= (size_t)p->max_tokens) {
@@ -618,6 +651,12 @@ static json_t *spec_json(const lar_spec *spec, bool *bad)
     return o;
 }
 
+/* A stop text is cut off, and so is what the grammar had of it. */
+static bool is_complete(const state *s)
+{
+    return strcmp(s->stop_reason, "stop") != 0 && lar_constraint_whole(&s->constraint);
+}
+
 static lar_status deliver_result(lar_task *t, lar_err *e)
 {
     state *s = t->state;
@@ -632,6 +671,8 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
         lar_json_push(ids, json_integer(s->out.p[i]), &bad);
     lar_json_put(r, "tokens", ids, &bad);
     lar_json_put(r, "stop_reason", json_string(s->stop_reason), &bad);
+    if (lar_constraint_filter(&s->constraint))
+        lar_json_put(r, "complete", json_boolean(is_complete(s)), &bad);
     lar_json_put(r, "seed", json_integer((json_int_t)s->seed), &bad);
     const double n_out = (double)s->out.n;
     lar_json_put(tm, "prompt_tokens", json_integer((json_int_t)s->prompt.n), &bad);
@@ -670,6 +711,9 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     s->t_end = lar_clock();
     settle(t, false);
     LAR_TRY(lar_answer_end(&s->answer, t, e));
+    if (!is_complete(s) && lar_constraint_filter(&s->constraint))
+        LAR_TRY(lar_task_notice(t, e, "the answer was cut (%s) before its grammar was complete",
+                                s->stop_reason));
     if (s->spec && lar_spec_fault(s->spec))
         LAR_TRY(lar_task_notice(t, e, "guessing ended early: %s", lar_spec_fault(s->spec)));
     *done = true;
@@ -686,6 +730,7 @@ static void finish(lar_task *t)
     lar_ids_free(&s->breakers);
     lar_ids_free(&s->out);
     lar_answer_free(&s->answer);
+    lar_constraint_free(&s->constraint);
     lar_sampler_free(s->sampler);
     lar_free(s->bias);
 }

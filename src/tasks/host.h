@@ -29,6 +29,8 @@ struct lar_model {
     lar_template *chat; /* NULL where the file has no template, or a broken one: */
     lar_err chat_err;   /* then this says why */
     lar_net *net;       /* NULL when opened vocab_only */
+    /* The tokens by bytes; NULL until a grammar wants them. */
+    struct lar_token_tree *_Atomic tree;
 };
 
 struct lar_session {

@@ -13,6 +13,12 @@ void lar_detok_init(lar_detok *d, const lar_tokenizer *t, bool special)
     memset(d, 0, sizeof *d);
     d->t = t;
     d->special = special;
+    d->clean = t->v.clean_spaces;
+}
+
+bool lar_tokenizer_drops_space(const lar_tokenizer *t)
+{
+    return t->v.add_space_prefix || t->def == &lar__tok_wordpiece;
 }
 
 /* ---- clean_spaces: BERT's way of writing, with the space before a mark taken away
@@ -51,9 +57,9 @@ static void put_clean(lar_detok *d, char c, lar_buf *out)
 
 static void put_text(lar_detok *d, const char *p, size_t n, lar_buf *out)
 {
-    if (!d->t->v.clean_spaces)
+    if (!d->clean)
         lar_buf_add(out, p, n);
-    for (size_t i = 0; d->t->v.clean_spaces && i < n; i++)
+    for (size_t i = 0; d->clean && i < n; i++)
         put_clean(d, p[i], out);
 }
 
@@ -77,8 +83,7 @@ static void put_bytes(lar_detok *d, const char *p, size_t n, lar_buf *out)
 {
     if (n == 0)
         return;
-    if (!d->started && (d->t->v.add_space_prefix || d->t->def == &lar__tok_wordpiece) &&
-        *p == ' ') {
+    if (!d->started && *p == ' ' && lar_tokenizer_drops_space(d->t)) {
         p++;
         n--;
     }

@@ -71,6 +71,8 @@ lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text,
                                        int flags, const uint8_t *plain, lar_ids *ids, lar_err *e);
 
 size_t lar_tokenizer_size(const lar_tokenizer *t);
+/* Whether a text's first space, which its first token brings, is no part of it. */
+bool lar_tokenizer_drops_space(const lar_tokenizer *t);
 bool lar_tokenizer_is_end(const lar_tokenizer *t,
                           int32_t id); /* end of generation: EOS, EOT, ... */
 bool lar_tokenizer_is_control(const lar_tokenizer *t, int32_t id);
@@ -87,6 +89,7 @@ typedef struct lar_detok {
     bool special; /* show control tokens' text */
     bool
         raw; /* every byte as it is, at once: not a stream of characters; false by lar_detok_init */
+    bool clean;   /* drop spaces before marks; by lar_detok_init as the vocabulary says */
     bool started; /* internal: the leading space of SentencePiece has been dealt with */
     char held[8]; /* internal: a character that is not whole yet */
     uint8_t n_held;
