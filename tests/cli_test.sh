@@ -449,6 +449,15 @@ ok "convert of another folder" one_error 1 'not a Hugging Face model folder'
 call convert tests/data/hf/llama
 ok "convert without an output" one_error 2 'want two words'
 
+call run -m tests/data/hf/llama Hello
+ok "a folder for a model" one_error 1 'a folder, want a GGUF file'
+call convert tests/data/hf/llama "$work/made/other.gguf" --type Q4_K_M
+ok "convert to a mixture" one_error 2 'made by quantize'
+call eval README.md "$tiny" --data tests/data/eval/items.jsonl
+ok "an evaluation that is no JSON" one_error 1 'README.md: not valid JSON'
+call template -m "$tiny"
+ok "a template without a request" one_error 2 'no request'
+
 # ---- text from a pipe --------------------------------------------------------------------------------
 text=docs/NUMERICS.md
 call perplexity "$tiny" "$text" --window 64 --chunks 3 --json

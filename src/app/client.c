@@ -289,13 +289,13 @@ static void wipe(result_sink *k)
 /* A bar of what is done, on a terminal, once somebody waits. */
 static void draw(result_sink *k, double done, const char *text)
 {
-    enum { BAR = 24 };
     const double now = lar_clock();
     if (!k->a->ui.tty_err || now - k->drawn < (k->shown ? 0.1 : 0.5))
         return;
-    const int full = (int)(done * BAR), room = cli_width(stderr) - BAR - 4;
+    const int width = cli_width(stderr), bar = LAR_MIN(24, width / 4);
+    const int full = (int)(done * bar), room = width - bar - 4;
     fprintf(stderr, "\r\033[K%s[", cli_on(&k->a->ui, stderr, CLI_DIM));
-    for (int i = 0; i < BAR; i++)
+    for (int i = 0; i < bar; i++)
         fputc(i < full ? '#' : '.', stderr);
     fprintf(stderr, "] %.*s%s", LAR_MAX(room, 0), text, cli_off(&k->a->ui, stderr));
     fflush(stderr);

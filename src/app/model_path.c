@@ -246,15 +246,22 @@ lar_status cli_model_path(const char *name, char **path, lar_err *e)
         if (l.p[i].is_default)
             m = &l.p[i];
     lar_status s = LAR_OK;
+    struct stat st;
     if (m) {
         *path = lar_strdup(m->path);
         s = *path ? LAR_OK : lar_fail(e, LAR_ENOMEM, "out of memory");
     } else if (!name) {
         s = no_default(&l, e);
+    } else if (stat(name, &st) == 0) {
+        s = S_ISDIR(st.st_mode)
+                ? lar_fail(
+                      e, LAR_ENOTFOUND,
+                      "%s: a folder, want a GGUF file (lar convert makes one of a Hugging Face "
+                      "folder)",
+                      name)
+                : lar_fail(e, LAR_ENOTFOUND, "%s: is not a file", name);
     } else if (is_path(name)) {
-        struct stat st;
-        s = stat(name, &st) == 0 ? lar_fail(e, LAR_ENOTFOUND, "%s: is not a file", name)
-                                 : lar_fail(e, LAR_ENOTFOUND, "%s: %s", name, strerror(errno));
+        s = lar_fail(e, LAR_ENOTFOUND, "%s: %s", name, strerror(errno));
     } else {
         const char *near = nearest(&l, name);
         char *dir = cli_models_dir();

@@ -88,6 +88,8 @@ static lar_status template_input(cli_args *a, lar_request *r, lar_err *e)
     if (s == LAR_OK && !cli_get(a, "vars")) {
         lar_buf_clear(&b);
         s = cli_read_stdin(&b, e);
+        if (s == LAR_OK && !b.n)
+            s = lar_fail(e, LAR_EARG, "no request: give JSON on standard input, or with --vars");
         if (s == LAR_OK && memchr(b.p ? b.p : "", 0, b.n))
             s = lar_fail(e, LAR_EFORMAT, "standard input: a NUL byte, want a JSON request");
         if (s == LAR_OK) {

@@ -62,7 +62,10 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
     lar_convert_result r;
     bool bad = false;
     if (p->type && !(o.type = lar_dtype_by_name(p->type)))
-        return lar_fail(e, LAR_EARG, "type: '%.40s' is no element type", p->type);
+        return lar_fail(e, LAR_EARG,
+                        "type: '%.40s' is no element type, want f32, f16, bf16, q8_0 or another "
+                        "(mixtures like Q4_K_M are made by quantize)",
+                        p->type);
     LAR_TRY(lar_convert_hf(p->input, p->output, &o, &r, e));
     if (r.own_split)
         LAR_TRY(lar_task_notice(t, e,

@@ -356,6 +356,8 @@ lar_status lar__eval_desc_load(const char *path, const char *metric, lar_eval_de
     LAR_TRY(lar_map_open(path, &m, e));
     lar_status s = lar_json_load((const char *)m.data, m.size, path, &d->json, e);
     lar_map_close(&m);
+    if (s == LAR_EARG) /* the file, not the request, is wrong */
+        s = lar_fail_in(e, LAR_EFORMAT, "the description");
     if (s == LAR_OK && !json_is_object(d->json))
         s = lar_fail(e, LAR_EFORMAT, "%s: want a JSON object that describes a task", path);
     if (s == LAR_OK)

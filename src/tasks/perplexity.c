@@ -360,7 +360,7 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
         *done = true;
         return deliver(t, e);
     }
-    return lar_task_progress(t, (double)s->windows.done / s->windows.n, "windows", e);
+    return lar_windows_tell(t, &s->windows, e);
 }
 
 static void finish(lar_task *t)

@@ -1,5 +1,6 @@
 /* windows.c - see windows.h. */
 #include "tasks/windows.h"
+#include <stdio.h>
 #include <string.h>
 
 static lar_status read_text(lar_task *t, const char *text, const char *file, lar_ids *ids,
@@ -56,6 +57,13 @@ bool lar_windows_done(lar_windows *w)
 {
     *w->first = w->was;
     return ++w->done == w->n;
+}
+
+lar_status lar_windows_tell(lar_task *t, const lar_windows *w, lar_err *e)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%d of %d windows", w->done, w->n);
+    return lar_task_progress(t, (double)w->done / w->n, text, e);
 }
 
 void lar_windows_free(lar_windows *w)

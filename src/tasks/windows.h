@@ -21,6 +21,7 @@ lar_status lar_windows_open(lar_task *t, const char *text, const char *file, int
 /* The window that is due, `size` tokens; then say that it is done: whether it was the last. */
 const int32_t *lar_windows_next(lar_windows *w);
 bool lar_windows_done(lar_windows *w);
+lar_status lar_windows_tell(lar_task *t, const lar_windows *w, lar_err *e); /* progress */
 void lar_windows_free(lar_windows *w);
 
 #endif
