@@ -203,7 +203,7 @@ ADD(up_3d, gw_tensor(w, "blk.0.ffn_up.weight", LAR_DTYPE(f32), 3, (int64_t[]){EM
 ADD(norm_f16, gw_tensor(w, "blk.0.attn_norm.weight", LAR_DTYPE(f16), 1, (int64_t[]){EMBD}, NULL))
 ADD(norm_short, gw_tensor(w, "output_norm.weight", LAR_DTYPE(f32), 1, (int64_t[]){EMBD / 2}, NULL))
 ADD(down_iq2,
-    gw_tensor(w, "blk.0.ffn_down.weight", LAR_DTYPE(iq2_xxs), 2, (int64_t[]){FF, EMBD}, NULL))
+    gw_tensor(w, "blk.0.ffn_down.weight", LAR_DTYPE(q8_k), 2, (int64_t[]){FF, EMBD}, NULL))
 ADD(q_i32, gw_tensor(w, "blk.0.attn_q.weight", LAR_DTYPE(i32), 2, (int64_t[]){EMBD, EMBD}, NULL))
 ADD(bias_long, gw_tensor(w, "blk.0.attn_q.bias", LAR_DTYPE(f32), 1, (int64_t[]){EMBD + 1}, NULL))
 ADD(output_small,
@@ -384,8 +384,8 @@ static const kase cases[] = {
     {"norm short", OPEN, LAR_EFORMAT, "output_norm.weight: shape [16,1,1,1], want [32,1,1,1]",
      "output_norm.weight", norm_short},
     {"no kernels", OPEN, LAR_EUNSUPPORTED,
-     "blk.0.ffn_down.weight: type iq2_xxs has no kernels yet, want one of:",
-     "blk.0.ffn_down.weight", down_iq2},
+     "blk.0.ffn_down.weight: type q8_k has no kernels yet, want one of:", "blk.0.ffn_down.weight",
+     down_iq2},
     {"integer weights", OPEN, LAR_EUNSUPPORTED, "blk.0.attn_q.weight: type i32 has no kernels",
      "blk.0.attn_q.weight", q_i32},
     {"bias too long", OPEN, LAR_EFORMAT, "blk.0.attn_q.bias: shape [33,1,1,1], want [32,1,1,1]",

@@ -270,14 +270,26 @@ static void set_config(const char *key, json_t *v)
 /* ---- parts and orders -------------------------------------------------------------------------
  */
 
-static void put_heads(lar_gguf_writer *w, const char *arch, const char *key, uint32_t v)
+/* A file's keys with one of them changed; LEAVE_OUT: without it. */
+enum { LEAVE_OUT = -1 };
+static void put_key(lar_gguf_writer *w, const char *key, int64_t v)
 {
     char name[80];
-    snprintf(name, sizeof name, "%s.attention.%s", arch, key);
-    if (v)
-        lar_gguf_put_u32(w, name, v);
-    else
+    snprintf(name, sizeof name, "deepseek2.%s", key);
+    if (v == LEAVE_OUT)
         lar_gguf_remove(w, name);
+    else
+        lar_gguf_put_u32(w, name, (uint32_t)v);
+}
+
+static lar_gguf_writer *copy_keys(const lar_gguf *f, const char *to)
+{
+    lar_gguf_writer *w;
+    lar_err e = {0};
+    assert_int_equal(lar_gguf_writer_new(to, 32, &w, &e), LAR_OK);
+    for (size_t i = 0; i < lar_gguf_n_kv(f); i++)
+        lar_gguf_put_kv(w, lar_gguf_kv_at(f, i));
+    return w;
 }
 
 /* A layer's k_b [nope, rank, heads] and v_b [rank, value, heads] in one, as files before them had
@@ -300,17 +312,14 @@ static float *join_kv(const lar_gguf_tensor *kb, const lar_gguf_tensor *vb)
 static void write_old(const char *from, const char *to)
 {
     lar_gguf *f;
-    lar_gguf_writer *w;
     lar_err e = {0};
     assert_int_equal(lar_gguf_open(from, &f, &e), LAR_OK);
-    assert_int_equal(lar_gguf_writer_new(to, 32, &w, &e), LAR_OK);
-    for (size_t i = 0; i < lar_gguf_n_kv(f); i++)
-        lar_gguf_put_kv(w, lar_gguf_kv_at(f, i));
-    put_heads(w, "deepseek2", "head_count_kv", 4);
-    put_heads(w, "deepseek2", "key_length", 20);
-    put_heads(w, "deepseek2", "value_length", 10);
-    put_heads(w, "deepseek2", "key_length_mla", 0);
-    put_heads(w, "deepseek2", "value_length_mla", 0);
+    lar_gguf_writer *w = copy_keys(f, to);
+    put_key(w, "attention.head_count_kv", 4);
+    put_key(w, "attention.key_length", 20);
+    put_key(w, "attention.value_length", 10);
+    put_key(w, "attention.key_length_mla", LEAVE_OUT);
+    put_key(w, "attention.value_length_mla", LEAVE_OUT);
     for (int pass = 0; pass < 2; pass++) { /* the index, then the data */
         for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
             const lar_gguf_tensor *t = lar_gguf_tensor_at(f, i);
@@ -360,6 +369,57 @@ static void test_old_latent(void **state)
             fail_msg("%s with attn_kv_b: logits differ by %g standard deviations", names[i], d);
         golden_close(&g);
     }
+}
+
+/* Files of latent attention that contradict themselves are refused when they are opened. */
+static void test_bad_latent(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        int64_t value;
+        lar_status want;
+        const char *words;
+    } cases[] = {
+        {"attention.kv_lora_rank", LEAVE_OUT, LAR_EFORMAT, "kv_lora_rank is missing"},
+        {"attention.kv_lora_rank", 25, LAR_EFORMAT, "latents of 25"},
+        {"attention.head_count_kv", 4, LAR_EFORMAT, "4 key heads"},
+        {"attention.key_length", 64, LAR_EFORMAT, "key heads of 64"},
+        {"attention.key_length_mla", 8, LAR_EFORMAT, "keys of 8 with 8 rotated"},
+        {"attention.key_length_mla", LEAVE_OUT, LAR_EFORMAT, "1 key heads"},
+        {"attention.value_length_mla", 11, LAR_EFORMAT, "attn_v_b.weight"},
+        {"attention.q_lora_rank", LEAVE_OUT, LAR_EFORMAT, "attn_q.weight is missing"},
+        {"expert_group_count", 3, LAR_EFORMAT, "of 3 groups"},
+        {"expert_group_used_count", 3, LAR_EFORMAT, "of 3 of 2 groups"},
+        {"expert_gating_func", 1, LAR_EUNSUPPORTED, "exp_probs_b.bias"},
+    };
+    const lar_log silent = {0};
+    lar_gguf *f;
+    lar_err e = {0};
+    assert_int_equal(convert("tests/data/hf/deepseek3", NULL, &e), LAR_OK);
+    assert_int_equal(lar_gguf_open(out_path, &f, &e), LAR_OK);
+    for (size_t i = 0; i < LAR_LEN(cases); i++) {
+        lar_gguf_writer *w = copy_keys(f, other_path);
+        lar_buf header = {0};
+        lar_gguf *g;
+        lar_net *net;
+        put_key(w, cases[i].key, cases[i].value);
+        for (size_t k = 0; k < lar_gguf_n_tensors(f); k++) {
+            const lar_gguf_tensor *t = lar_gguf_tensor_at(f, k);
+            char name[80];
+            snprintf(name, sizeof name, "%.*s", (int)t->name.n, t->name.p);
+            lar_gguf_put_tensor(w, name, t->type, t->n_dims, t->dim);
+        }
+        assert_int_equal(lar_gguf_writer_header(w, &header, &e), LAR_OK);
+        assert_int_equal(lar_gguf_open_header(header.p, header.n, &g, &e), LAR_OK);
+        assert_int_equal(lar_net_open(g, &silent, &net, &e), cases[i].want);
+        if (!strstr(e.msg, cases[i].words))
+            fail_msg("%s changed: '%s' does not say '%s'", cases[i].key, e.msg, cases[i].words);
+        lar_gguf_close(g);
+        lar_buf_free(&header);
+        lar_gguf_writer_abort(w);
+    }
+    lar_gguf_close(f);
 }
 
 /* Layers behind the last, which predict further tokens, are left out when config.json says so. */
@@ -855,7 +915,7 @@ static int by_name(const void *a, const void *b)
 
 int main(void)
 {
-    enum { FIXED = 17, MOST = 64 };
+    enum { FIXED = 18, MOST = 64 };
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_bad_config),
@@ -871,6 +931,7 @@ int main(void)
         cmocka_unit_test(test_other_sizes),
         cmocka_unit_test(test_large_tokenizer),
         cmocka_unit_test(test_old_latent),
+        cmocka_unit_test(test_bad_latent),
         cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_mxfp4),
         cmocka_unit_test(test_fp8),

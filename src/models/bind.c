@@ -346,13 +346,15 @@ static void set_scalars(lar_net *n)
                                                 : 1;
     d->residual_scale = hp->residual_scale != 0 ? hp->residual_scale : 1;
     d->logit_scale = hp->logit_scale != 0 ? 1 / hp->logit_scale : 1;
-    d->route = (lar_route_param){.n_used = (int32_t)hp->n_expert_used,
-                                 .n_group = (int32_t)hp->n_expert_group,
-                                 .n_group_used = (int32_t)hp->n_expert_group_used,
-                                 .group_top = hp->expert_gating == 2 ? 2 : 1,
-                                 .sigmoid = hp->expert_gating == 2,
-                                 .norm = hp->expert_norm ? hp->expert_norm == 2 : d->spec->moe_norm,
-                                 .scale = hp->expert_scale};
+    d->route =
+        (lar_route_param){.n_used = (int32_t)hp->n_expert_used,
+                          .n_group = (int32_t)hp->n_expert_group,
+                          .n_group_used = (int32_t)hp->n_expert_group_used,
+                          .group_top = hp->expert_gating == 2 ? 2 : 1,
+                          .sigmoid = hp->expert_gating == 2,
+                          .norm = hp->expert_norm ? hp->expert_norm == 2
+                                                  : d->spec->moe_norm || hp->expert_gating == 3,
+                          .scale = hp->expert_scale};
 }
 
 static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows,
@@ -393,6 +395,9 @@ static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *
         return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
     for (int l = 0; l < d->n_layer; l++) {
         LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
+        if (d->layer[l].moe.rank_bias && !d->route.sigmoid)
+            return lar_fail(e, LAR_EUNSUPPORTED, "%s: want experts that are ranked by sigmoids",
+                            d->layer[l].moe.rank_bias->name);
         const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
         d->layer[l].kind = layer_kind(n, l);
         d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;

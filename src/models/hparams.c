@@ -166,6 +166,25 @@ static lar_status read_kv_heads(const lar_gguf *f, const char *arch, lar_hparams
     return s;
 }
 
+static lar_status finish_experts(const char *arch, lar_hparams *hp, lar_err *e)
+{
+    if (hp->n_expert && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert))
+        return lar_fail(e, LAR_EFORMAT, "%s.expert_used_count is %u of %u experts", arch,
+                        hp->n_expert_used, hp->n_expert);
+    if (hp->n_expert_group > 1 &&
+        (hp->n_expert % hp->n_expert_group || hp->n_expert_group_used < 1 ||
+         hp->n_expert_group_used > hp->n_expert_group ||
+         hp->n_expert_group_used * (hp->n_expert / hp->n_expert_group) < hp->n_expert_used))
+        return lar_fail(
+            e, LAR_EFORMAT, "%s: %u of %u experts, of %u of %u groups: too few, or not of one size",
+            arch, hp->n_expert_used, hp->n_expert, hp->n_expert_group_used, hp->n_expert_group);
+    if (!hp->n_ff_expert)
+        hp->n_ff_expert = hp->n_ff;
+    if (!hp->n_ff_shared)
+        hp->n_ff_shared = hp->n_ff_expert * LAR_MAX(1, LAR_MIN(hp->n_expert_shared, 64));
+    return LAR_OK;
+}
+
 /* Defaults that depend on other fields, and what must fit together. */
 static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
 {
@@ -197,13 +216,7 @@ static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
                         hp->n_rot, hp->head_dim_k);
     if (!hp->orig_ctx)
         hp->orig_ctx = hp->ctx_train;
-    if (hp->n_expert && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert))
-        return lar_fail(e, LAR_EFORMAT, "%s.expert_used_count is %u of %u experts", arch,
-                        hp->n_expert_used, hp->n_expert);
-    if (!hp->n_ff_expert)
-        hp->n_ff_expert = hp->n_ff;
-    if (!hp->n_ff_shared)
-        hp->n_ff_shared = hp->n_ff_expert * LAR_MAX(1, LAR_MIN(hp->n_expert_shared, 64));
+    LAR_TRY(finish_experts(arch, hp, e));
     if (hp->rope_scaling == LAR_ROPE_YARN && !(hp->rope_base > 1))
         return lar_fail(e, LAR_EFORMAT, "%s.rope.freq_base %g, want more than 1 for yarn", arch,
                         (double)hp->rope_base);

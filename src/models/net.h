@@ -21,7 +21,8 @@ typedef struct lar_hparams {
     bool mla_split;              /* the file says key_mla: its cache holds latents */
     uint32_t n_expert, n_expert_used, n_ff_expert, n_ff_shared, n_expert_shared, n_dense_lead;
     uint32_t n_expert_group, n_expert_group_used;
-    uint32_t expert_gating, expert_norm; /* 0: not said; 1 softmax, 2 sigmoid; 1 no, 2 yes */
+    uint32_t expert_gating, expert_norm; /* 0: not said; 1 softmax, 2 sigmoid, 3 softmax of the
+                                          * chosen ones; 1 no, 2 yes */
     float expert_scale;
     float embd_scale, residual_scale, attn_scale, logit_scale; /* 0: not said */
     float eps, rope_base, rope_base_local, rope_factor, rope_scale_linear;
