@@ -695,6 +695,28 @@ static void test_other_sizes(void **state)
     }
 }
 
+/* What tokenizer_config.json and generation_config.json say in the wrong way. */
+static void test_tokenizer_settings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *text, *words;
+    } cases[] = {
+        {"tokenizer_config.json", "[]", "want an object"},
+        {"tokenizer_config.json", "{\"bos_token\": 1}", "bos_token, want a text"},
+        {"tokenizer_config.json", "{\"add_eos_token\": \"yes\"}", "add_eos_token, want true"},
+        {"tokenizer_config.json", "{\"chat_template\": true}", "chat_template, want a text"},
+        {"tokenizer_config.json", "{\"chat_template\": [1]}", "chat_template 0"},
+        {"generation_config.json", "7", "generation_config.json"},
+        {"generation_config.json", "{\"eos_token_id\": \"2\"}", "eos_token_id, want a number"},
+    };
+    for (size_t i = 0; i < LAR_LEN(cases); i++) {
+        copy_folder("llama");
+        write_text(cases[i].file, cases[i].text, strlen(cases[i].text));
+        refuse(cases[i].text, LAR_EFORMAT, cases[i].words);
+    }
+}
+
 /* A tokenizer that has more tokens than there are embeddings. */
 static void test_large_tokenizer(void **state)
 {
@@ -930,6 +952,7 @@ int main(void)
         cmocka_unit_test(test_incomplete),
         cmocka_unit_test(test_other_sizes),
         cmocka_unit_test(test_large_tokenizer),
+        cmocka_unit_test(test_tokenizer_settings),
         cmocka_unit_test(test_old_latent),
         cmocka_unit_test(test_bad_latent),
         cmocka_unit_test(test_left_out),

@@ -687,12 +687,54 @@ static lar_status optional(lar_status s)
     return s == LAR_ENOTFOUND ? LAR_OK : s;
 }
 
+enum { TEXT = 1, FLAG = 2, NUMBER = 4, LIST = 8, OBJECT = 16 };
+
+static int kind_of(const json_t *v)
+{
+    return json_is_string(v)    ? TEXT
+           : json_is_boolean(v) ? FLAG
+           : json_is_number(v)  ? NUMBER
+           : json_is_array(v)   ? LIST
+           : json_is_object(v)  ? OBJECT
+                                : 0;
+}
+
+/* What is read of a file, "a|b" with what it may be; a null is as good as nothing. */
+static lar_status check_kinds(const char *file, const json_t *j, const char *names, int may,
+                              const char *want, lar_err *e)
+{
+    if (j && !json_is_object(j))
+        return lar_fail(e, LAR_EFORMAT, "%s: want an object", file);
+    for (const char *p = names; *p;) {
+        const size_t n = strcspn(p, "|");
+        const json_t *v = json_object_getn(j, p, n);
+        if (v && !json_is_null(v) && !(kind_of(v) & may))
+            return lar_fail(e, LAR_EFORMAT, "%s: %.*s, want %s", file, (int)n, p, want);
+        p += n + (p[n] == '|');
+    }
+    return LAR_OK;
+}
+
+static lar_status check_settings(const json_t *tc, const json_t *gc, lar_err *e)
+{
+    static const char file[] = "tokenizer_config.json";
+    LAR_TRY(check_kinds(file, tc,
+                        "bos_token|eos_token|unk_token|sep_token|pad_token|cls_token|mask_token",
+                        TEXT | OBJECT, "a text or an object", e));
+    LAR_TRY(check_kinds(file, tc, "add_bos_token|add_eos_token", FLAG, "true or false", e));
+    LAR_TRY(check_kinds(file, tc, "chat_template", TEXT | LIST, "a text or a list", e));
+    return check_kinds("generation_config.json", gc, "bos_token_id|eos_token_id|pad_token_id",
+                       NUMBER | LIST, "a number or a list", e);
+}
+
 lar_status lar__hf_tokenizer(lar_hf *h, lar_err *e)
 {
     json_t *tok = NULL, *tc = NULL, *gc = NULL;
     lar_status s = optional(lar__load_json(h->folder, "tokenizer_config.json", &tc, e));
     if (s == LAR_OK)
         s = optional(lar__load_json(h->folder, "generation_config.json", &gc, e));
+    if (s == LAR_OK)
+        s = check_settings(tc, gc, e);
     if (s == LAR_OK)
         s = lar__load_json(h->folder, "tokenizer.json", &tok, e);
     if (s == LAR_OK)

@@ -693,11 +693,7 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     if (s->spec)
         lar_json_put(r, "speculation", spec_json(s->spec, &bad), &bad);
     lar_json_put(r, "peak_rss_bytes", json_integer((json_int_t)lar_peak_rss()), &bad);
-    if (bad || !r) {
-        json_decref(r);
-        return lar_fail(e, LAR_ENOMEM, "result: out of memory");
-    }
-    return lar_task_result(t, r, e);
+    return lar_task_built(t, r, bad, e);
 }
 
 static lar_status step(lar_task *t, bool *done, lar_err *e)
