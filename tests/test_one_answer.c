@@ -20,13 +20,14 @@ static const char *const files[] = {"tests/data/tiny.gguf",
                                     "tests/data/models/gemma3_linear.gguf",
                                     "tests/data/models/qwen2_tied.gguf",
                                     "build/one_answer_lfm2.gguf",
+                                    "build/one_answer_qwen3next.gguf",
                                     "build/one_answer_deepseek3.gguf",
                                     "build/one_answer_gpt_oss.gguf"};
 
 /* Those in build/ are made of Hugging Face folders. */
 static int set_up(void **state)
 {
-    static const char *const folders[] = {"lfm2", "deepseek3", "gpt_oss"};
+    static const char *const folders[] = {"lfm2", "qwen3next", "deepseek3", "gpt_oss"};
     char from[64], to[64];
     (void)state;
     mkdir("build", 0777);

@@ -136,6 +136,15 @@ void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n)
     lar_gguf_put_array(h->w, arch_key(h, key).s, LAR_GGUF_U32, p, n);
 }
 
+void lar_hf_put_bools(lar_hf *h, const char *key, const uint32_t *p, size_t n)
+{
+    uint8_t *b = lar_alloc_array(n, sizeof *b);
+    for (size_t i = 0; b && i < n; i++)
+        b[i] = p[i] != 0;
+    lar_gguf_put_array(h->w, arch_key(h, key).s, LAR_GGUF_BOOL, b, b ? n : 0);
+    lar_free(b);
+}
+
 lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e)
 {
     const json_t *list = json_object_get(h->text, "layer_types");
@@ -464,7 +473,8 @@ static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
 {
     long layer, expert;
     int rank = 0;
-    if (is_left_out(h, s->name) || is_factors(h, s->name))
+    if (is_left_out(h, s->name) || is_factors(h, s->name) ||
+        (h->def->skip && strncmp(s->name, h->def->skip, strlen(h->def->skip)) == 0))
         return LAR_OK;
     const lar_hf_tensor *rule = find_rule(h, s->name, &layer, &expert, &rank);
     if (!rule)
@@ -570,6 +580,8 @@ static lar_status plan(lar_hf *h, const lar_convert_options *o, lar_err *e)
  * are its rows j and j + half. */
 static int64_t source_row(const lar_hf *h, const out_tensor *t, int64_t rows, int64_t r)
 {
+    if (t->how == LAR_HF_GROUPED_QKV || t->how == LAR_HF_GROUPED_Z)
+        return lar__hf_delta_row(h, t->how, r);
     if (t->how != LAR_HF_Q && t->how != LAR_HF_K)
         return r;
     const int64_t dim = rows / (t->how == LAR_HF_Q ? h->n_head : h->n_head_kv);

@@ -29,7 +29,9 @@ enum {
     LAR_HF_ODD,
     LAR_HF_KEY_B, /* latent attention: of each head the keys' part, transposed; the values' */
     LAR_HF_VALUE_B,
-    LAR_HF_SKIP /* not needed: computed or repeated elsewhere */
+    LAR_HF_GROUPED_QKV, /* delta nets: of rows q, k, v, z for each key head all q, all k, all v; */
+    LAR_HF_GROUPED_Z,   /* all z */
+    LAR_HF_SKIP         /* not needed: computed or repeated elsewhere */
 };
 
 /* Rows that follow each other with the same `hf` make several tensors of one. */
@@ -42,6 +44,7 @@ typedef struct lar_hf lar_hf;
 typedef struct lar_hf_def {
     const char *model_types; /* config.json's model_type, '|'-separated */
     const char *arch;        /* general.architecture */
+    const char *skip;        /* tensors that begin so are left out; NULL: none */
     const char *act;         /* hidden_act must be one of these, '|'-separated; NULL: any */
     const lar_hf_key *keys;  /* beside the common ones */
     size_t n_keys;
@@ -67,9 +70,12 @@ struct lar_hf {
     lar_gguf_writer *w;
     int64_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_vocab;
     int64_t key_nope, value_dim; /* of a head in latent attention: not rotated; value */
-    int64_t n_left_out;          /* layers behind the last, which predict further tokens */
-    bool tied;                   /* the embeddings are the head */
-    bool own_split;              /* the tokenizer's split pattern is kept under a key of ours */
+    struct {
+        int64_t keys, heads, dim_k, dim_v; /* heads of keys, of values */
+    } delta;
+    int64_t n_left_out; /* layers behind the last, which predict further tokens */
+    bool tied;          /* the embeddings are the head */
+    bool own_split;     /* the tokenizer's split pattern is kept under a key of ours */
     struct lar__hf_out *out;
     size_t n_out, cap_out;
 };
@@ -86,6 +92,8 @@ typedef struct lar_hf_view {
 } lar_hf_view;
 lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
                            lar_err *e);
+/* The source row of output row r of a delta net's weight. */
+int64_t lar__hf_delta_row(const lar_hf *h, int how, int64_t r);
 /* n elements from `first` on, `step` apart. */
 void lar__hf_read(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, int64_t step,
                   int64_t n, float *x);
@@ -102,6 +110,7 @@ lar_status lar_hf_whole(const lar_hf *h, const char *name, double min, double ma
 void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v); /* key behind "ARCH." */
 void lar_hf_put_f32(lar_hf *h, const char *key, float v);
 void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n);
+void lar_hf_put_bools(lar_hf *h, const char *key, const uint32_t *p, size_t n);
 /* Which layers are of a kind, by layer_types: n_layer flags, of which the caller frees. */
 lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e);
 /* An F32 tensor of one dimension that no file has; copied. */

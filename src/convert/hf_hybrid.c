@@ -1,4 +1,4 @@
-/* hf_hybrid.c - families whose layers are not all attention (see hf_models.c): lfm2. */
+/* hf_hybrid.c - families whose layers are not all attention (see hf_models.c): lfm2, qwen3_next. */
 #include "convert/hf.h"
 #include <math.h>
 
@@ -60,3 +60,88 @@ const lar_hf_def lar_hf_def_lfm2 = {.model_types = "lfm2",
                                     LAR_HF_KEYS(lfm2_keys),
                                     LAR_HF_TENSORS(lfm2_tensors),
                                     .extra = lfm2_extra};
+
+/* ---- qwen3_next -------------------------------------------------------------------------------
+ */
+
+#define D L "linear_attn."
+static const lar_hf_key qwen3_next_keys[] = {
+    {"num_experts", "expert_count", 'u', true},
+    {"num_experts_per_tok", "expert_used_count", 'u', true},
+    {"moe_intermediate_size", "expert_feed_forward_length", 'u', true},
+    {"shared_expert_intermediate_size", "expert_shared_feed_forward_length", 'u', true},
+    {"norm_topk_prob", "expert_weights_norm", 'b', false},
+    {"linear_conv_kernel_dim", "ssm.conv_kernel", 'u', true},
+    {"linear_key_head_dim", "ssm.state_size", 'u', true},
+    {"linear_num_key_heads", "ssm.group_count", 'u', true},
+    {"linear_num_value_heads", "ssm.time_step_rank", 'u', true},
+};
+static const lar_hf_tensor qwen3_next_tensors[] = {
+    {"model.norm.weight", "output_norm.weight", LAR_HF_ADD1},
+    {L "input_layernorm.weight", "blk.%.attn_norm.weight", LAR_HF_ADD1},
+    {L "post_attention_layernorm.weight", "blk.%.post_attention_norm.weight", LAR_HF_ADD1},
+    {L "self_attn.q_norm.weight", "blk.%.attn_q_norm.weight", LAR_HF_ADD1},
+    {L "self_attn.k_norm.weight", "blk.%.attn_k_norm.weight", LAR_HF_ADD1},
+    {D "in_proj_qkvz.weight", "blk.%.attn_qkv.weight", LAR_HF_GROUPED_QKV},
+    {D "in_proj_qkvz.weight", "blk.%.attn_gate.weight", LAR_HF_GROUPED_Z},
+    {D "in_proj_ba.weight", "blk.%.ssm_ba.weight", LAR_HF_COPY},
+    {D "conv1d.weight", "blk.%.ssm_conv1d.weight", LAR_HF_CONV},
+    {D "dt_bias", "blk.%.ssm_dt.bias", LAR_HF_COPY},
+    {D "A_log", "blk.%.ssm_a", LAR_HF_NEG_EXP},
+    {D "norm.weight", "blk.%.ssm_norm.weight", LAR_HF_COPY},
+    {D "out_proj.weight", "blk.%.ssm_out.weight", LAR_HF_COPY},
+    {L "mlp.gate.weight", "blk.%.ffn_gate_inp.weight", LAR_HF_COPY},
+    {L "mlp.experts.#.gate_proj.weight", "blk.%.ffn_gate_exps.weight", LAR_HF_COPY},
+    {L "mlp.experts.#.up_proj.weight", "blk.%.ffn_up_exps.weight", LAR_HF_COPY},
+    {L "mlp.experts.#.down_proj.weight", "blk.%.ffn_down_exps.weight", LAR_HF_COPY},
+    {L "mlp.shared_expert.gate_proj.weight", "blk.%.ffn_gate_shexp.weight", LAR_HF_COPY},
+    {L "mlp.shared_expert.up_proj.weight", "blk.%.ffn_up_shexp.weight", LAR_HF_COPY},
+    {L "mlp.shared_expert.down_proj.weight", "blk.%.ffn_down_shexp.weight", LAR_HF_COPY},
+    {L "mlp.shared_expert_gate.weight", "blk.%.ffn_gate_inp_shexp.weight", LAR_HF_COPY},
+};
+
+/* Which layers are delta nets: one in `every` is not, or a list says. */
+static lar_status put_delta_layers(lar_hf *h, lar_err *e)
+{
+    uint32_t *is = NULL;
+    double every = 4;
+    const lar_status s = lar_hf_number(h->text, "full_attention_interval", &every, e);
+    if (s != LAR_OK && s != LAR_ENOTFOUND)
+        return s;
+    if (!(every >= 1 && every <= 1024) || every != floor(every))
+        return lar_fail(e, LAR_EFORMAT, "config.json: full_attention_interval %g", every);
+    lar_hf_put_u32(h, "full_attention_interval", (uint32_t)every);
+    if (!lar_hf_get(h->text, "layer_types"))
+        return LAR_OK;
+    LAR_TRY(lar_hf_layers(h, "linear_attention", &is, e));
+    lar_hf_put_bools(h, "attention.recurrent_layers", is, (size_t)h->n_layer);
+    lar_free(is);
+    return LAR_OK;
+}
+
+static lar_status qwen3_next_extra(lar_hf *h, lar_err *e)
+{
+    const json_t *dense = lar_hf_get(h->text, "mlp_only_layers");
+    double step = 1;
+    const lar_status s = lar_hf_number(h->text, "decoder_sparse_step", &step, e);
+    if (s != LAR_OK && s != LAR_ENOTFOUND)
+        return s;
+    if (json_array_size(dense) || step != 1)
+        return lar_fail(e, LAR_EUNSUPPORTED, "config.json: layers without experts");
+    LAR_TRY(lar_hf_whole(h, "linear_num_key_heads", 1, 1024, &h->delta.keys, e));
+    LAR_TRY(lar_hf_whole(h, "linear_num_value_heads", 1, 1024, &h->delta.heads, e));
+    LAR_TRY(lar_hf_whole(h, "linear_key_head_dim", 1, 256, &h->delta.dim_k, e));
+    LAR_TRY(lar_hf_whole(h, "linear_value_head_dim", 1, 256, &h->delta.dim_v, e));
+    if (h->delta.heads % h->delta.keys)
+        return lar_fail(e, LAR_EFORMAT, "config.json: %lld heads of values for %lld of keys",
+                        (long long)h->delta.heads, (long long)h->delta.keys);
+    lar_hf_put_u32(h, "ssm.inner_size", (uint32_t)(h->delta.heads * h->delta.dim_v));
+    return put_delta_layers(h, e);
+}
+const lar_hf_def lar_hf_def_qwen3_next = {.model_types = "qwen3_next",
+                                          .arch = "qwen3next",
+                                          .act = "silu",
+                                          .skip = "mtp.",
+                                          LAR_HF_KEYS(qwen3_next_keys),
+                                          LAR_HF_TENSORS(qwen3_next_tensors),
+                                          .extra = qwen3_next_extra};

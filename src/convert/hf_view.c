@@ -123,6 +123,33 @@ static lar_status of_heads(const lar_hf *h, const lar_st_tensor *s, bool keys, l
     return LAR_OK;
 }
 
+/* Rows of one key head: its q, its k, the v of its heads, their z. */
+static int64_t delta_group(const lar_hf *h)
+{
+    return 2 * h->delta.dim_k + 2 * (h->delta.heads / h->delta.keys) * h->delta.dim_v;
+}
+
+static lar_status grouped(const lar_hf *h, const lar_st_tensor *s, bool z, lar_hf_view *v,
+                          lar_err *e)
+{
+    if (!h->delta.keys || v->n_dims != 2 || v->dim[1] != h->delta.keys * delta_group(h))
+        return bad_shape(s, e);
+    v->dim[1] = h->delta.heads * h->delta.dim_v + (z ? 0 : 2 * h->delta.keys * h->delta.dim_k);
+    v->slab = v->dim[0] * v->dim[1];
+    return LAR_OK;
+}
+
+int64_t lar__hf_delta_row(const lar_hf *h, int how, int64_t r)
+{
+    const int64_t dk = h->delta.dim_k, keys = h->delta.keys * dk, group = delta_group(h),
+                  each = h->delta.heads / h->delta.keys * h->delta.dim_v;
+    const int64_t at = 2 * dk + (how == LAR_HF_GROUPED_Z ? each : 0);
+    if (how == LAR_HF_GROUPED_QKV && r < 2 * keys)
+        return r % keys / dk * group + r / keys * dk + r % dk;
+    r -= how == LAR_HF_GROUPED_QKV ? 2 * keys : 0;
+    return r / each * group + at + r % each;
+}
+
 lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
                            lar_err *e)
 {
@@ -148,6 +175,9 @@ lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar
         return transpose(s, v, e);
     case LAR_HF_CONV:
         return of_channels(s, v, e);
+    case LAR_HF_GROUPED_QKV:
+    case LAR_HF_GROUPED_Z:
+        return grouped(h, s, how == LAR_HF_GROUPED_Z, v, e);
     case LAR_HF_KEY_B:
     case LAR_HF_VALUE_B:
         return of_heads(h, s, how == LAR_HF_KEY_B, v, e);

@@ -9,9 +9,10 @@
 /* Shapes are spelt with a letter per dimension:
  * e n_embd, q n_head * key_mla, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
  * value_mla, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
- * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e, H n_head; of latent
- * attention: a q_rank, b kv_rank, g b + n_rot, n a key without its rotated part, u value_mla, w
- * n_head * (n + u) */
+ * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e, G 2 q, H n_head; of delta
+ * nets d tokens of the convolution, i all values, j a head's, t heads, T 2 t, D keys twice and
+ * values; of latent attention: a q_rank, b kv_rank, g b + n_rot, n a key without its rotated part,
+ * u value_mla, w n_head * (n + u) */
 typedef struct row {
     const char *name;
     size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
@@ -22,7 +23,7 @@ typedef struct row {
 
 enum {
     ATTENTION = LAR_DEC_ATTENTION | LAR_DEC_QKV | LAR_DEC_FUSED_QKV | LAR_DEC_QKV_BIAS |
-                LAR_DEC_O_BIAS | LAR_DEC_QK_NORM | LAR_DEC_QK_NORM_ALL
+                LAR_DEC_O_BIAS | LAR_DEC_QK_NORM | LAR_DEC_QK_NORM_ALL | LAR_DEC_QKV_GATE
 };
 
 #define NET(name, field, shape, bit, plain)                                                        \
@@ -35,16 +36,15 @@ enum {
     }
 static const row net_rows[] = {
     NET("token_embd.weight", tok_embd, "eV", 0, false),
-    NET("output_norm.weight", out_norm, "e", LAR_DEC_OUT_NORM, true),
-    NET("token_embd_norm.weight", out_norm, "e", LAR_DEC_EMBD_NORM, true),
     NET("output.weight", output.w, "eV", LAR_DEC_OUTPUT, false),
 };
 static const row layer_rows[] = {
     LAY("attn_norm.weight", attn_norm, "e", LAR_DEC_PRE_NORM | LAR_DEC_POST_AS_PRE, true),
     LAY("attn_qkv.weight", qkv.w, "eQ", LAR_DEC_FUSED_QKV, false),
     LAY("attn_q.weight", q.w, "eq", LAR_DEC_QKV | LAR_DEC_MLA_Q, false),
-    LAY("attn_k.weight", k.w, "ek", LAR_DEC_QKV, false),
-    LAY("attn_v.weight", v.w, "ev", LAR_DEC_QKV, false),
+    LAY("attn_q.weight", q.w, "eG", LAR_DEC_QKV_GATE, false),
+    LAY("attn_k.weight", k.w, "ek", LAR_DEC_QKV | LAR_DEC_QKV_GATE, false),
+    LAY("attn_v.weight", v.w, "ev", LAR_DEC_QKV | LAR_DEC_QKV_GATE, false),
     LAY("attn_q_a.weight", mla.q_a.w, "ea", LAR_DEC_MLA_Q_RANK, false),
     LAY("attn_q_a_norm.weight", mla.q_norm, "a", LAR_DEC_MLA_Q_RANK, true),
     LAY("attn_q_b.weight", mla.q_b.w, "aq", LAR_DEC_MLA_Q_RANK, false),
@@ -87,10 +87,30 @@ static const row layer_rows[] = {
     LAY("ffn_up_shexp.weight", moe.shared.up.w, "es", LAR_DEC_SHARED, false),
     LAY("ffn_down_shexp.weight", moe.shared.down.w, "se", LAR_DEC_SHARED, false),
     LAY("ffn_gate_inp_shexp.weight", moe.shared_gate.w, "e", LAR_DEC_SHARED_GATE, false),
-    LAY("shortconv.in_proj.weight", conv.in.w, "eB", LAR_DEC_CONV, false),
-    LAY("shortconv.conv.weight", conv.conv, "ce", LAR_DEC_CONV, true),
-    LAY("shortconv.out_proj.weight", o.w, "ee", LAR_DEC_CONV, false),
 };
+static const row conv_rows[] = {
+    LAY("shortconv.in_proj.weight", conv.in.w, "eB", 0, false),
+    LAY("shortconv.conv.weight", conv.conv, "ce", 0, true),
+    LAY("shortconv.out_proj.weight", o.w, "ee", 0, false),
+};
+static const row delta_rows[] = {
+    LAY("attn_qkv.weight", delta.qkv.w, "eD", 0, false),
+    LAY("attn_gate.weight", delta.gate.w, "ei", 0, false),
+    LAY("ssm_ba.weight", delta.ba.w, "eT", LAR_DEC_DELTA_BA, false),
+    LAY("ssm_beta.weight", delta.beta.w, "et", LAR_DEC_DELTA_AB, false),
+    LAY("ssm_alpha.weight", delta.alpha.w, "et", LAR_DEC_DELTA_AB, false),
+    LAY("ssm_conv1d.weight", delta.conv, "dD", 0, true),
+    LAY("ssm_dt.bias", delta.dt, "t", 0, true),
+    LAY("ssm_a", delta.rate, "t", 0, true),
+    LAY("ssm_norm.weight", delta.norm, "j", 0, true),
+    LAY("ssm_out.weight", o.w, "ie", 0, false),
+};
+static const struct {
+    const row *rows;
+    size_t n;
+} kind_rows[] = {[LAR_LAYER_ATTENTION] = {NULL, 0},
+                 [LAR_LAYER_CONV] = {conv_rows, LAR_LEN(conv_rows)},
+                 [LAR_LAYER_DELTA] = {delta_rows, LAR_LEN(delta_rows)}};
 static const row rope_rows[] = {
     {"rope_freqs.weight", 0, "r", LAR_DEC_ROPE_FREQS, true},
     {"rope_factors_short.weight", 0, "r", LAR_DEC_LONG_ROPE, true},
@@ -146,6 +166,20 @@ static int64_t symbol(const lar_hparams *hp, char c)
         return hp->value_mla;
     case 'w':
         return hp->n_head * (symbol(hp, 'n') + symbol(hp, 'u'));
+    case 'G':
+        return 2 * symbol(hp, 'q');
+    case 'd':
+        return hp->ssm_conv;
+    case 'i':
+        return hp->ssm_inner;
+    case 'j':
+        return hp->ssm_inner / LAR_MAX(1, hp->ssm_heads);
+    case 't':
+        return hp->ssm_heads;
+    case 'T':
+        return 2 * (int64_t)hp->ssm_heads;
+    case 'D':
+        return 2 * (int64_t)hp->ssm_groups * hp->ssm_state + hp->ssm_inner;
     }
     return 0;
 }
@@ -194,16 +228,10 @@ static int layer_kind(const lar_net *n, int layer)
  * those of attention have its weights. */
 static unsigned layer_has(const lar_net *n, int layer)
 {
-    static const unsigned of_kind[] = {[LAR_LAYER_ATTENTION] = LAR_DEC_ATTENTION,
-                                       [LAR_LAYER_CONV] = LAR_DEC_CONV,
-                                       [LAR_LAYER_DELTA] = LAR_DEC_DELTA};
     const unsigned experts = LAR_DEC_SHARED | LAR_DEC_SHARED_GATE | LAR_DEC_EXPERT_BIAS;
-    const int kind = layer_kind(n, layer);
-    unsigned has = n->def->decoder->has | of_kind[kind];
-    if (kind != LAR_LAYER_ATTENTION)
+    unsigned has = n->def->decoder->has | LAR_DEC_ATTENTION;
+    if (layer_kind(n, layer) != LAR_LAYER_ATTENTION)
         has &= ~(unsigned)ATTENTION;
-    if (!(has & LAR_DEC_EMBD_NORM))
-        has |= LAR_DEC_OUT_NORM;
     if (has & LAR_DEC_MLA)
         has |= (n->hp.q_rank ? LAR_DEC_MLA_Q_RANK : LAR_DEC_MLA_Q) |
                (n->hp.mla_split ? LAR_DEC_MLA_SPLIT : LAR_DEC_MLA_KV_B);
@@ -384,22 +412,38 @@ static lar_status check_unused(lar_net *n, const lar_gguf *f, const bool *bound,
     return LAR_OK;
 }
 
+static void set_delta(const lar_net *n, lar_delta *m)
+{
+    const lar_hparams *hp = &n->hp;
+    m->n_head_k = (int)hp->ssm_groups;
+    m->n_head_v = (int)hp->ssm_heads;
+    m->dim_k = (int)hp->ssm_state;
+    m->dim_v = (int)(hp->ssm_inner / LAR_MAX(1, hp->ssm_heads));
+    m->tiled = m->alpha.w != NULL; /* as files with two weights have them */
+}
+
 static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
 {
     lar_decoder *d = &n->dec;
+    const row last =
+        NET(d->spec->out_norm ? d->spec->out_norm : "output_norm.weight", out_norm, "e", 0, true);
     LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, bound, e));
+    LAR_TRY(bind_rows(n, f, &last, 1, 0, d, bound, e));
     if (!d->output.w)
         d->output.w = d->tok_embd;
     d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
     if (!d->layer)
         return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
     for (int l = 0; l < d->n_layer; l++) {
+        const int kind = d->layer[l].kind = layer_kind(n, l);
         LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
+        LAR_TRY(
+            bind_rows(n, f, kind_rows[kind].rows, kind_rows[kind].n, l, &d->layer[l], bound, e));
+        set_delta(n, &d->layer[l].delta);
         if (d->layer[l].moe.rank_bias && !d->route.sigmoid)
             return lar_fail(e, LAR_EUNSUPPORTED, "%s: want experts that are ranked by sigmoids",
                             d->layer[l].moe.rank_bias->name);
         const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
-        d->layer[l].kind = layer_kind(n, l);
         d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;
         d->layer[l].no_rope = d->spec->no_rope_every && (l + 1) % d->spec->no_rope_every == 0;
         d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;

@@ -136,12 +136,13 @@ static lar_status read_scaling(const lar_gguf *f, const char *arch, lar_hparams 
 }
 
 /* A number, or a list with one for each layer: 0 where there is no attention; the others agree. */
-static lar_status read_kv_heads(const lar_gguf *f, const char *arch, lar_hparams *hp, lar_err *e)
+static lar_status read_kv_heads(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp,
+                                lar_err *e)
 {
     char key[160];
     uint32_t *list = NULL, one = 0;
     size_t n = 0;
-    snprintf(key, sizeof key, "%s.attention.head_count_kv", arch);
+    snprintf(key, sizeof key, "%s.attention.head_count_kv", def->arch);
     const lar_gguf_kv *kv = lar_gguf_find(f, key);
     if (!kv)
         return LAR_OK;
@@ -154,6 +155,8 @@ static lar_status read_kv_heads(const lar_gguf *f, const char *arch, lar_hparams
         s = lar_fail(e, LAR_EFORMAT, "%s has %zu elements for %u layers", key, n, hp->n_layer);
     for (size_t i = 0; i < n && s == LAR_OK; i++) {
         hp->no_attention[i] = list[i] == 0;
+        if (!list[i] && def->decoder->other_kind != LAR_LAYER_CONV)
+            s = lar_fail(e, LAR_EUNSUPPORTED, "%s: none in layer %zu", key, i);
         if (list[i] && one && list[i] != one)
             s = lar_fail(e, LAR_EUNSUPPORTED, "%s: %u and %u, want the same in all layers", key,
                          one, list[i]);
@@ -164,6 +167,29 @@ static lar_status read_kv_heads(const lar_gguf *f, const char *arch, lar_hparams
         return lar_fail(e, LAR_EFORMAT, "%s is %u, want 1 to 4096", key, one);
     hp->n_head_kv = one;
     return s;
+}
+
+/* Which layers are delta nets: by a list, else all but every n-th; and their heads. */
+static lar_status read_delta(const lar_gguf *f, const char *arch, lar_hparams *hp, lar_err *e)
+{
+    char key[160];
+    uint32_t *list = NULL;
+    size_t n = 0;
+    snprintf(key, sizeof key, "%s.attention.recurrent_layers", arch);
+    const lar_status s = lar_gguf_get_u32_array(f, key, &list, &n, e);
+    if (s != LAR_OK && s != LAR_ENOTFOUND)
+        return s;
+    for (uint32_t i = 0; i < hp->n_layer; i++)
+        hp->no_attention[i] = list && i < n ? list[i] != 0 : (i + 1) % hp->full_every != 0;
+    lar_free(list);
+    if (s == LAR_OK && n != hp->n_layer)
+        return lar_fail(e, LAR_EFORMAT, "%s has %zu elements for %u layers", key, n, hp->n_layer);
+    if (!hp->ssm_state || !hp->ssm_groups || !hp->ssm_heads || hp->ssm_heads % hp->ssm_groups ||
+        !hp->ssm_inner || hp->ssm_inner % hp->ssm_heads)
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s.ssm: %u key heads of %u, %u heads, %u values: they must divide", arch,
+                        hp->ssm_groups, hp->ssm_state, hp->ssm_heads, hp->ssm_inner);
+    return LAR_OK;
 }
 
 static lar_status finish_experts(const char *arch, lar_hparams *hp, lar_err *e)
@@ -228,7 +254,9 @@ lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hp
 {
     for (size_t i = 0; i < LAR_LEN(rows); i++)
         LAR_TRY(read_row(f, def->arch, &rows[i], (char *)hp + rows[i].offset, e));
-    LAR_TRY(read_kv_heads(f, def->arch, hp, e));
+    LAR_TRY(read_kv_heads(f, def, hp, e));
+    if (def->decoder->other_kind == LAR_LAYER_DELTA)
+        LAR_TRY(read_delta(f, def->arch, hp, e));
     LAR_TRY(read_scaling(f, def->arch, hp, e));
     return finish(def->arch, hp, e);
 }

@@ -96,7 +96,10 @@ void lar_net_free(lar_net *n)
 
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b)
 {
-    return n->def->build ? n->def->build(n, b) : lar_decoder_build(&n->dec, b);
+    const uint64_t fp = lar_fp_enter(); /* constants are computed here */
+    lar_tensor *t = n->def->build ? n->def->build(n, b) : lar_decoder_build(&n->dec, b);
+    lar_fp_leave(fp);
+    return t;
 }
 
 int lar_net_n_caches(const lar_net *n)

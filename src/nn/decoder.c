@@ -8,6 +8,14 @@ static lar_tensor *rotate(const lar_decoder *d, const lar_build *b, lar_tensor *
                     &(lar_rope_param){.n_rot = d->n_rot, .neox = d->spec->neox});
 }
 
+/* Norm and RoPE of t [head_dim, heads, T]. */
+static lar_tensor *turn(const lar_decoder *d, const lar_build *b, lar_tensor *t, lar_tensor *norm,
+                        lar_tensor *rope)
+{
+    t = norm ? lar_nn_rms_norm(b->g, t, norm, d->eps) : t;
+    return rope ? rotate(d, b, t, rope) : t;
+}
+
 /* Q, K and V come out of one product; each part is seen as [head_dim, heads, T]. */
 static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *qkv, int64_t first,
                          int64_t n, int dim, lar_tensor *norm, lar_tensor *rope)
@@ -15,12 +23,8 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
     lar_graph *g = b->g;
     lar_tensor *t = lar_slice(g, qkv, first, n * dim);
     if (norm && norm->dim[0] == n * dim && n > 1)
-        t = lar_split0(g, lar_nn_rms_norm(g, t, norm, d->eps), dim);
-    else if (norm)
-        t = lar_nn_rms_norm(g, lar_split0(g, t, dim), norm, d->eps);
-    else
-        t = lar_split0(g, t, dim);
-    return rope ? rotate(d, b, t, rope) : t;
+        return turn(d, b, lar_split0(g, lar_nn_rms_norm(g, t, norm, d->eps), dim), NULL, rope);
+    return turn(d, b, lar_split0(g, t, dim), norm, rope);
 }
 
 /* What the heads of q [head_dim, heads, T] find in the cache, with k and v in it. No v: the first
@@ -88,14 +92,21 @@ static lar_tensor *attention(const lar_decoder *d, const lar_build *b, int l, la
     lar_graph *g = b->g;
     if (y->mla.kv_a.w)
         return latent_attention(d, b, l, x, rope);
-    const int64_t nq = (int64_t)d->n_head * d->head_dim_k,
+    const bool gated = (d->spec->has & LAR_DEC_QKV_GATE) != 0; /* behind each head of Q */
+    const int64_t nq = (int64_t)d->n_head * d->head_dim_k * (gated ? 2 : 1),
                   nk = (int64_t)d->n_head_kv * d->head_dim_k;
     lar_tensor *qkv = y->qkv.w
                           ? lar_nn_linear(g, (const lar_linear *[]){&y->qkv}, 1, x)
                           : lar_nn_linear(g, (const lar_linear *[]){&y->q, &y->k, &y->v}, 3, x);
-    return attend(d, b, l, heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope),
-                  heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope),
-                  heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL));
+    lar_tensor *k = heads(d, b, qkv, nq, d->n_head_kv, d->head_dim_k, y->k_norm, rope);
+    lar_tensor *v = heads(d, b, qkv, nq + nk, d->n_head_kv, d->head_dim_v, NULL, NULL);
+    if (!gated)
+        return attend(d, b, l, heads(d, b, qkv, 0, d->n_head, d->head_dim_k, y->q_norm, rope), k,
+                      v);
+    lar_tensor *both = lar_split0(g, lar_slice(g, qkv, 0, nq), 2 * d->head_dim_k);
+    lar_tensor *q = turn(d, b, lar_slice(g, both, 0, d->head_dim_k), y->q_norm, rope);
+    lar_tensor *o = lar_split0(g, attend(d, b, l, q, k, v), d->head_dim_v);
+    return lar_nn_gate(g, lar_slice(g, both, d->head_dim_k, d->head_dim_v), o, LAR_ACT_SIGMOID);
 }
 
 /* What the layer makes of its tokens and of what it remembers, before the output product. */

@@ -34,11 +34,10 @@ enum {
     LAR_DEC_MLA_Q_RANK = 1 << 23,  /* Q from two, of a low rank */
     LAR_DEC_MLA_SPLIT = 1 << 24,   /* k_b and v_b: the cache holds latents */
     LAR_DEC_MLA_KV_B = 1 << 25,    /* one weight for both: the cache holds K and V of all heads */
-    LAR_DEC_EMBD_NORM = 1 << 26,   /* what the last norm is called */
-    LAR_DEC_OUT_NORM = 1 << 27,    /* set by the loader, as are those of the layers of a kind: */
-    LAR_DEC_ATTENTION = 1 << 30,
-    LAR_DEC_CONV = 1 << 29,
-    LAR_DEC_DELTA = 1 << 28,
+    LAR_DEC_DELTA_BA = 1 << 27,    /* betas and alphas in one weight, in two without */
+    LAR_DEC_DELTA_AB = 1 << 28,
+    LAR_DEC_QKV_GATE = 1 << 29,  /* like QKV; Q has a gate behind each head */
+    LAR_DEC_ATTENTION = 1 << 30, /* set by the loader for the layers that are attention */
     LAR_DEC_USUAL = LAR_DEC_PRE_NORM | LAR_DEC_QKV | LAR_DEC_FFN
 };
 
@@ -54,8 +53,9 @@ typedef struct lar_decoder_spec {
     int global_every;  /* with a window: every n-th layer sees all; 0: every layer has the window */
     int no_rope_every; /* every n-th layer has no RoPE; 0: all have it */
     bool yarn_exact;   /* as lar_rope has it */
-    int other_kind;    /* LAR_LAYER_* of those layers that the file says are no attention */
-    bool moe_norm;     /* the chosen experts' weights are made to sum to 1, unless the file says */
+    const char *out_norm; /* the last norm's tensor; NULL: output_norm.weight */
+    int other_kind;       /* LAR_LAYER_* of those layers that the file says are no attention */
+    bool moe_norm; /* the chosen experts' weights are made to sum to 1, unless the file says */
 } lar_decoder_spec;
 
 /* Multi-head latent attention (DeepSeek-V2, 2024): a latent vector per token gives the keys and

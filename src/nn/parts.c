@@ -37,11 +37,7 @@ lar_tensor *lar_nn_gate(lar_graph *g, lar_tensor *gate, lar_tensor *x, int act)
 {
     lar_tensor *y =
         lar_node(g, LAR_OPDEF(glu), (lar_tensor *[]){gate, x}, 2, &(lar_glu_param){act});
-    if (!y)
-        return NULL;
-    const int64_t dim[LAR_MAX_DIM] = {y->dim[0] * y->dim[1], y->dim[2], 1, 1};
-    const size_t stride[LAR_MAX_DIM] = {y->stride[0], y->stride[2], y->stride[3], y->stride[3]};
-    return lar_view(g, y, dim, stride, 0);
+    return lar_join0(g, y);
 }
 
 lar_tensor *lar_nn_concat(lar_graph *g, lar_tensor *a, lar_tensor *b)
