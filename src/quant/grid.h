@@ -48,7 +48,7 @@ LAR_INLINE vi grid_sevens(vi s)
 /* Byte i of each lane. */
 LAR_INLINE vi grid_byte(vi a, int i)
 {
-    return vi_and(vi_shr(a, 8 * i), vi_set1(255));
+    return i == 3 ? vi_shr(a, 24) : vi_and(vi_shr(a, 8 * i), vi_set1(255));
 }
 
 /* The values that eight halves of bytes choose. */
@@ -57,6 +57,14 @@ LAR_INLINE void grid_bytes(const int8_t values[16], vi n, vi w[2])
     const vi low = vi_set1(0x0f0f0f0f);
     w[0] = vi_lut16(values, vi_and(n, low));
     w[1] = vi_lut16(values, vi_and(vi_shr(n, 4), low));
+}
+
+/* Those of two entries for four weights each, with signs. */
+LAR_INLINE void grid_fours(const int8_t values[16], vi a, vi b, vi signs, vi w[2])
+{
+    const vi sign = vi_set1(0x08080808);
+    w[0] = vi_lut16(values, vi_or(a, vi_and(signs, sign)));
+    w[1] = vi_lut16(values, vi_or(b, vi_and(vi_shr(signs, 4), sign)));
 }
 
 /* The same of one row: eight weights, d times the values less `bias`. */

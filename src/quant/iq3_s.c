@@ -67,8 +67,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
         const vi hb = vi_and(vi_shl(high, 7 - 2 * l), top);
         const vi a = vi_gather(lar__grid_iq3_s, vi_or(grid_byte(e, l % 2 * 2), ha));
         const vi b = vi_gather(lar__grid_iq3_s, vi_or(grid_byte(e, l % 2 * 2 + 1), hb));
-        grid_bytes(values, vi_or(vi_or(a, vi_shl(b, 4)), grid_signs(grid_byte(signs[u % 4], l))),
-                   w[l / 2] + l % 2 * 2);
+        grid_fours(values, a, b, grid_signs(grid_byte(signs[u % 4], l)), w[l / 2] + l % 2 * 2);
     }
 }
 

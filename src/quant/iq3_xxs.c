@@ -60,8 +60,7 @@ LAR_INLINE void q_step(const uint8_t *p, size_t stride, const q_head *h, int u, 
         const vi e = q[u % 2 * 2 + l / 2];
         const vi a = vi_gather(lar__grid_iq3_xxs, grid_byte(e, l % 2 * 2));
         const vi b = vi_gather(lar__grid_iq3_xxs, grid_byte(e, l % 2 * 2 + 1));
-        grid_bytes(values, vi_or(vi_or(a, vi_shl(b, 4)), grid_signs(grid_byte(signs, l))),
-                   w[l / 2] + l % 2 * 2);
+        grid_fours(values, a, b, grid_signs(grid_byte(signs, l)), w[l / 2] + l % 2 * 2);
     }
 }
 
