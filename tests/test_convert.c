@@ -535,6 +535,8 @@ static void test_bad_config(void **state)
     copy_folder("llama");
     remove("build/test_convert/tokenizer.json");
     refuse("no tokenizer", LAR_ENOTFOUND, "tokenizer");
+    remove("build/test_convert/model.safetensors");
+    refuse("no weights", LAR_ENOTFOUND, "pickles");
     remove("build/test_convert/config.json");
     refuse("no config", LAR_ENOTFOUND, "config.json");
 }

@@ -262,14 +262,17 @@ static lar_status open_folder(lar_safetensors *s, const char *folder, lar_err *e
 {
     json_t *index = NULL;
     lar_status st = lar__load_json(folder, "model.safetensors.index.json", &index, e);
+    if (st == LAR_ENOTFOUND) {
+        st = open_file(s, folder, "model.safetensors", e);
+        if (st == LAR_ENOTFOUND)
+            lar_fail(e, st,
+                     "%s: neither model.safetensors nor an index of such files; weights in pickles "
+                     "(pytorch_model.bin) are never read",
+                     folder);
+        return st == LAR_OK ? finish(s, e) : st;
+    }
     if (st == LAR_OK)
         st = open_shards(s, folder, index, e);
-    else if (st == LAR_ENOTFOUND)
-        st = open_file(s, folder, "model.safetensors", e);
-    else
-        return st;
-    if (st == LAR_OK && !index)
-        st = finish(s, e);
     json_decref(index);
     return st;
 }
