@@ -470,6 +470,13 @@ done
 ok "perplexity says how it was measured" json "$out" 'j["kv_type"] == "f16" and j["windows"] == 3'
 call perplexity "$tiny" --window 64
 ok "perplexity of nothing" one_error 2 'no text'
+# What is written at the end is tried at the beginning: the window would be the next error.
+call perplexity "$tiny" "$text" --window 64 --stride 64 --plot "$work/no/such.svg"
+ok "a plot that cannot be written" one_error 1 'such.svg: cannot create'
+call imatrix -m "$tiny" -f "$work/no-text" -o "$work/no/such.gguf"
+ok "a matrix that cannot be written" one_error 1 'such.gguf: cannot create'
+call eval tests/data/eval/letters.json "$tiny" --data "$work/no-data" --out "$work/no/such.json"
+ok "a score that cannot be written" one_error 1 'such.json: cannot create'
 
 # ---- completion ------------------------------------------------------------------------------------------
 for shell in bash zsh fish; do

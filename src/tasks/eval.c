@@ -202,6 +202,8 @@ static lar_status start(lar_task *t, lar_err *e)
     state *s = t->state;
     if (!t->model->vocab.tok)
         return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
+    if (p->out)
+        LAR_TRY(lar_task_can_write(p->out, e));
     LAR_TRY(load(t, e));
     s->units = s->data.n * (size_t)s->runs;
     if (s->desc.metric == LAR_EVAL_LOGLIK)

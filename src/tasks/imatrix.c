@@ -142,6 +142,7 @@ static lar_status start(lar_task *t, lar_err *e)
     state *s = t->state;
     if (!p->output)
         return lar_fail(e, LAR_EARG, "output is missing");
+    LAR_TRY(lar_task_can_write(p->output, e));
     LAR_TRY(lar_windows_open(t, p->text, p->file, p->window, 0, p->chunks, &s->windows, e));
     s->file = t->model->gguf;
     s->n = lar_gguf_n_tensors(s->file);

@@ -115,6 +115,8 @@ static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
     state *s = t->state;
+    if (p->plot)
+        LAR_TRY(lar_task_can_write(p->plot, e));
     LAR_TRY(lar_windows_open(t, p->text, p->file, p->window, p->stride, p->chunks, &s->windows, e));
     return p->reference ? open_reference(t, p->reference, e) : LAR_OK;
 }

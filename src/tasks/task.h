@@ -111,5 +111,7 @@ lar_status lar_task_built(lar_task *t, json_t *result, bool bad, lar_err *e);
  */
 int lar_task_report(double done, const char *what, void *task);
 bool lar_task_cancelled(const lar_task *t);
+/* Whether a file that is written at the end can be: to be asked before the work. */
+lar_status lar_task_can_write(const char *path, lar_err *e);
 
 #endif
