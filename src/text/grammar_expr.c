@@ -97,8 +97,10 @@ lar_expr *lar__expr_chars(lar_rules *r, const lar_range *range, size_t n, bool n
 
 lar_expr *lar__expr_list(lar_rules *r, lar_expr_kind kind, lar_expr *const *part, size_t n)
 {
-    if (n == 1)
-        return part[0];
+    for (size_t i = 0; i < n; i++)
+        r->oom = r->oom || !part[i]; /* unless something else has failed: its caller knows */
+    if (n == 1 || r->oom)
+        return r->oom ? NULL : part[0];
     lar_expr *x = n ? expr(r, kind, n) : lar__expr_text(r, "", 0);
     if (!x || !n)
         return x;
