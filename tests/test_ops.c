@@ -1,9 +1,11 @@
 /* One test for all ops: every case of every op. Each variant gives the generic kernel's bits
  * however the work is cut; gradients agree with differences; attention agrees with its definition
  * in double. */
+#include "base/math.h"
 #include "engine_test.h"
 #include "ops/ops.h"
 #include "quant/kernels.h"
+#include <math.h>
 
 static float rnd(uint64_t seed, uint64_t i)
 {
@@ -229,12 +231,42 @@ static void test_bad_shapes(void **state)
     lar_arena_free(a);
 }
 
+/* GELU against its definition. */
+static void test_gelu(void **state)
+{
+    (void)state;
+    enum { N = 4096 };
+    lar_arena *a = lar_arena_new();
+    lar_graph *g = lar_graph_new(a);
+    lar_err e = {0};
+    float *x = lar_arena_alloc(a, N * sizeof *x);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i - N / 2) / 256;
+    x[0] = -INFINITY, x[1] = INFINITY, x[2] = NAN;
+    lar_tensor *t = lar_leaf(g, LAR_DTYPE(f32), (int64_t[]){N, 1, 1, 1}, x);
+    lar_tensor *y = lar_node(g, LAR_OPDEF(glu), &t, 1, &(lar_glu_param){LAR_ACT_GELU_ERF});
+    setup s = {.arena = a, .g = g, .y = y};
+    assert_int_equal(lar_graph_error(g, &e), LAR_OK);
+    lar_keep(y);
+    plan(&s);
+    run_units(&s, lar_variants[0], 0);
+    const float *got = y->data;
+    assert_true(got[1] == INFINITY && got[2] != got[2]);
+    for (int i = 3; i < N; i++) {
+        const double want = 0.5 * (double)x[i] * (1 + lar_erf((double)x[i] * 0.70710678118654752));
+        if (!(__builtin_fabs((double)got[i] - want) <= 3e-7 * (1 + __builtin_fabs(want))))
+            fail_msg("gelu(%g) is %g, want %g", (double)x[i], (double)got[i], want);
+    }
+    done(&s);
+}
+
 /* ---- attention against its definition
  * ------------------------------------------------------------- */
 
 typedef struct shape {
     int dk, dv, heads, kv, tokens, past, window;
     float cap;
+    bool both; /* tokens see what comes after them too */
 } shape;
 
 enum { PAGES = 8 };
@@ -253,10 +285,11 @@ static double key(const float *c, int dim, int kv, int page, int head, int cell,
 static void reference(const shape *s, const float *q, const float *k, const float *v,
                       const float *sinks, const int32_t *pages, int t, int h, double *out)
 {
-    const int pos = s->past + t, g = h / (s->heads / s->kv),
-              lo = s->window ? LAR_MAX(0, pos - s->window + 1) : 0;
+    const int pos = s->past + t, g = h / (s->heads / s->kv), end = s->past + s->tokens - 1;
+    const int lo = s->window ? LAR_MAX(0, pos - s->window + 1) : 0;
+    const int hi = !s->both ? pos : s->window ? LAR_MIN(end, pos + s->window - 1) : end;
     double p[PAGES * LAR_PAGE], m = -1e300, sum = 0;
-    for (int j = lo; j <= pos; j++) {
+    for (int j = lo; j <= hi; j++) {
         double x = 0;
         for (int d = 0; d < s->dk; d++)
             x += (double)q[((size_t)t * (size_t)s->heads + (size_t)h) * (size_t)s->dk + (size_t)d] *
@@ -267,11 +300,11 @@ static void reference(const shape *s, const float *q, const float *k, const floa
     }
     if (sinks)
         sum = __builtin_exp((double)sinks[h] - m);
-    for (int j = lo; j <= pos; j++)
+    for (int j = lo; j <= hi; j++)
         sum += p[j] = __builtin_exp(p[j] - m);
     for (int d = 0; d < s->dv; d++) {
         out[d] = 0;
-        for (int j = lo; j <= pos; j++)
+        for (int j = lo; j <= hi; j++)
             out[d] += p[j] / sum *
                       (v ? value(v, s->dv, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d)
                          : key(k, s->dk, s->kv, pages[j / LAR_PAGE], g, j % LAR_PAGE, d));
@@ -286,16 +319,19 @@ static void check_attention(const shape *s, bool sinks, bool in_keys)
     lar_err e = {0};
     lar_pool *pool;
     lar_cpu_features features;
-    const int64_t dims[7][4] = {{s->dk, s->heads, s->tokens, 1},
+    const int n_src = s->both ? 8 : sinks ? 7 : 6;
+    const int64_t dims[8][4] = {{s->dk, s->heads, s->tokens, 1},
                                 {s->dk, LAR_PAGE, s->kv, PAGES},
                                 {s->dv, LAR_PAGE, s->kv, PAGES},
                                 {s->tokens, 1, 1, 1},
                                 {s->tokens, 1, 1, 1},
                                 {PAGES, 2, 1, 1},
-                                {s->heads, 1, 1, 1}};
-    const int n_src = sinks ? 7 : 6;
-    lar_tensor *src[7] = {NULL};
+                                {s->heads, 1, 1, 1},
+                                {s->tokens, 1, 1, 1}};
+    lar_tensor *src[8] = {NULL};
     for (int i = 0; i < n_src; i++) {
+        if (i == 6 && !sinks)
+            continue;
         const int64_t n = dims[i][0] * dims[i][1] * dims[i][2] * dims[i][3];
         const bool floats = i < 3 || i == 6;
         src[i] = lar_leaf(g, floats ? LAR_DTYPE(f32) : LAR_DTYPE(i32), dims[i],
@@ -306,6 +342,8 @@ static void check_attention(const shape *s, bool sinks, bool in_keys)
     for (int t = 0; t < s->tokens; t++) {
         ((int32_t *)src[3]->data)[t] = s->past + t;
         ((int32_t *)src[4]->data)[t] = 1;
+        if (s->both)
+            ((int32_t *)src[7]->data)[t] = s->past + s->tokens - 1;
     }
     memcpy((int32_t *)src[5]->data + PAGES, pages, sizeof pages);
     src[2] = in_keys ? src[1] : src[2];
@@ -353,12 +391,14 @@ static void test_attention(void **state)
 {
     (void)state;
     static const shape shapes[] = {
-        {64, 64, 4, 2, 1, 0, 0, 0},     {64, 64, 4, 2, 1, 200, 0, 0},
-        {64, 64, 9, 3, 40, 100, 0, 0},  {20, 36, 2, 1, 33, 63, 0, 0},
-        {256, 256, 4, 1, 3, 130, 0, 0}, {64, 64, 4, 4, 70, 60, 10, 0},
-        {64, 64, 4, 2, 2, 300, 64, 0},  {32, 32, 4, 2, 20, 90, 65, 5},
-        {16, 80, 2, 2, 17, 0, 1, 0},    {576, 512, 16, 1, 2, 70, 0, 0},
-        {28, 20, 3, 1, 7, 70, 0, 0},
+        {64, 64, 4, 2, 1, 0, 0, 0, false},     {64, 64, 4, 2, 1, 200, 0, 0, false},
+        {64, 64, 9, 3, 40, 100, 0, 0, false},  {20, 36, 2, 1, 33, 63, 0, 0, false},
+        {256, 256, 4, 1, 3, 130, 0, 0, false}, {64, 64, 4, 4, 70, 60, 10, 0, false},
+        {64, 64, 4, 2, 2, 300, 64, 0, false},  {32, 32, 4, 2, 20, 90, 65, 5, false},
+        {16, 80, 2, 2, 17, 0, 1, 0, false},    {32, 32, 4, 4, 3, 0, 0, 0, true},
+        {32, 32, 4, 4, 200, 0, 0, 0, true},    {16, 16, 2, 1, 150, 0, 9, 0, true},
+        {16, 16, 2, 2, 4, 0, 2, 0, true},      {16, 16, 2, 2, 100, 30, 65, 0, true},
+        {576, 512, 16, 1, 2, 70, 0, 0, false}, {28, 20, 3, 1, 7, 70, 0, 0, false},
     };
     for (size_t i = 0; i < LAR_LEN(shapes); i++)
         for (int way = 0; way < 4; way++)
@@ -371,7 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_variants),    cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_no_gradient), cmocka_unit_test(test_bad_shapes),
-        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention),   cmocka_unit_test(test_gelu),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }

@@ -157,6 +157,11 @@ static lar_status check_needs(const lar_request *r, lar_model **model, lar_err *
                    ? lar_fail(e, m->vocab_err.code, "%s", m->vocab_err.msg)
                    : lar_fail(e, LAR_EUNSUPPORTED, "task '%s': the model file has no tokenizer",
                               def->name);
+    if (def->needs >= LAR_NEEDS_MODEL && m->net->def->encoder && !def->encoders)
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "task '%s': a model of architecture %s makes vectors of texts (task "
+                        "'embed'), and no text",
+                        def->name, m->net->def->arch);
     *model = m;
     return LAR_OK;
 }

@@ -6,7 +6,7 @@
 #include "tasks/prefix_disk.h"
 
 static const uint64_t PREFIX_BYTES = (uint64_t)2 << 30;
-enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4 };
+enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4, TEXTS = 32 };
 
 static lar_status choose(const lar_model *m, const lar_session_options *o, lar_engine_options *out,
                          lar_err *e)
@@ -18,7 +18,8 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     if (o->batch < 0 || o->batch > BATCH_MAX)
         return lar_fail(e, LAR_EARG, "batch: got %d, want 0 (%d) to %d", o->batch, BATCH_DEFAULT,
                         BATCH_MAX);
-    const char *kv = o->kv_type ? o->kv_type : "f16";
+    /* Encoders keep keys and values for a step only: as exact as they are. */
+    const char *kv = o->kv_type ? o->kv_type : m->net->def->encoder ? "f32" : "f16";
     out->kv_type = lar_engine_kv_by_name(kv);
     if (!out->kv_type)
         return lar_fail(e, LAR_EARG, "kv_type: got \"%.40s\", want f32, f16, q8_0 or q4_0", kv);
@@ -26,7 +27,9 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     if (trained > 0)
         out->ctx = LAR_MIN(out->ctx, trained);
     out->batch = LAR_MIN(o->batch ? o->batch : BATCH_DEFAULT, out->ctx);
-    out->max_seqs = SEQS;
+    if (!m->net->causal)
+        out->batch = out->ctx; /* a step takes whole texts */
+    out->max_seqs = m->net->def->encoder ? TEXTS : SEQS;
     return LAR_OK;
 }
 

@@ -55,15 +55,18 @@ static const lar_hf_tensor common[] = {
     {L "mlp.down_proj.bias", "blk.%.ffn_down.bias", LAR_HF_COPY},
     {L "self_attn.rotary_emb.inv_freq", NULL, LAR_HF_SKIP},
 };
+#define LAYERS "num_hidden_layers|n_layer"
+#define WIDTH "hidden_size|n_embd"
+#define HEADS "num_attention_heads|n_head"
 static const lar_hf_key common_keys[] = {
-    {"num_hidden_layers", "block_count", 'u', true},
-    {"hidden_size", "embedding_length", 'u', true},
-    {"intermediate_size|block_ff_dim", "feed_forward_length", 'u', true},
-    {"num_attention_heads", "attention.head_count", 'u', true},
+    {LAYERS, "block_count", 'u', true},
+    {WIDTH, "embedding_length", 'u', true},
+    {"intermediate_size|block_ff_dim|n_inner", "feed_forward_length", 'u', true},
+    {HEADS, "attention.head_count", 'u', true},
     {"num_key_value_heads", "attention.head_count_kv", 'u', false},
     {"head_dim", "attention.key_length", 'u', false},
     {"head_dim", "attention.value_length", 'u', false},
-    {"max_position_embeddings", "context_length", 'u', true},
+    {"max_trained_positions|max_position_embeddings|n_positions", "context_length", 'u', true},
     {"rms_norm_eps", "attention.layer_norm_rms_epsilon", 'f', false},
     {"sliding_window", "attention.sliding_window", 'u', false},
     {"vocab_size", "vocab_size", 'u', true},
@@ -163,6 +166,15 @@ lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_
     return LAR_OK;
 }
 
+void lar_hf_put_bool(lar_hf *h, const char *key, bool v)
+{
+    lar_gguf_put_bool(h->w, arch_key(h, key).s, v);
+}
+const char *lar_hf_text(const json_t *v)
+{
+    return json_is_string(v) ? json_string_value(v) : "";
+}
+
 static lar_status put_key(lar_hf *h, const lar_hf_key *k, lar_err *e)
 {
     const json_t *v = lar_hf_get(h->text, k->hf);
@@ -172,7 +184,7 @@ static lar_status put_key(lar_hf *h, const lar_hf_key *k, lar_err *e)
     if (k->kind == 'b') {
         if (!json_is_boolean(v))
             return lar_fail(e, LAR_EFORMAT, "config.json: %s, want true or false", k->hf);
-        lar_gguf_put_bool(h->w, arch_key(h, k->gguf).s, json_is_true(v));
+        lar_hf_put_bool(h, k->gguf, json_is_true(v));
         return LAR_OK;
     }
     LAR_TRY(lar_hf_number(h->text, k->hf, &x, e));
@@ -260,9 +272,9 @@ static lar_status read_config(lar_hf *h, lar_err *e)
         h->text = json_object_get(h->config, "text_config");
     LAR_TRY(find_def(h, e));
     LAR_TRY(check_act(h, e));
-    LAR_TRY(lar_hf_whole(h, "num_hidden_layers", 1, 1024, &h->n_layer, e));
-    LAR_TRY(lar_hf_whole(h, "hidden_size", 1, 1 << 20, &h->n_embd, e));
-    LAR_TRY(lar_hf_whole(h, "num_attention_heads", 1, 4096, &h->n_head, e));
+    LAR_TRY(lar_hf_whole(h, LAYERS, 1, 1024, &h->n_layer, e));
+    LAR_TRY(lar_hf_whole(h, WIDTH, 1, 1 << 20, &h->n_embd, e));
+    LAR_TRY(lar_hf_whole(h, HEADS, 1, 4096, &h->n_head, e));
     LAR_TRY(lar_hf_whole(h, "vocab_size", 1, 1 << 24, &h->n_vocab, e));
     h->n_head_kv = h->n_head;
     h->head_dim = h->n_embd / h->n_head;
@@ -298,9 +310,12 @@ static lar_status put_config(lar_hf *h, lar_err *e)
             LAR_TRY(put_key(h, &common_keys[i], e));
     for (size_t i = 0; i < h->def->n_keys; i++)
         LAR_TRY(put_key(h, &h->def->keys[i], e));
+    if (h->def->encoder)
+        lar_hf_put_bool(h, "attention.causal", false);
     if (h->def->extra)
         LAR_TRY(h->def->extra(h, e));
-    return lar__hf_rope(h, e);
+    LAR_TRY(lar__hf_sentence(h, e));
+    return h->def->encoder && !h->def->rope ? LAR_OK : lar__hf_rope(h, e);
 }
 
 /* ---- which tensors ----------------------------------------------------------------------------
@@ -326,8 +341,8 @@ static bool matches(const char *pattern, const char *name, long *layer, long *ex
     return !*name;
 }
 
-static const lar_hf_tensor *find_rule(const lar_hf *h, const char *name, long *layer, long *expert,
-                                      int *rank)
+static const lar_hf_tensor *look_up(const lar_hf *h, const char *name, long *layer, long *expert,
+                                    int *rank)
 {
     *layer = *expert = -1;
     for (size_t i = 0; i < h->def->n_tensors; i++)
@@ -341,6 +356,19 @@ static const lar_hf_tensor *find_rule(const lar_hf *h, const char *name, long *l
             return &common[i];
         }
     return NULL;
+}
+
+/* As it is called, or with the prefix that files of a bare model lack. */
+static const lar_hf_tensor *find_rule(const lar_hf *h, const char *name, long *layer, long *expert,
+                                      int *rank)
+{
+    char full[256];
+    const lar_hf_tensor *rule = look_up(h, name, layer, expert, rank);
+    if (rule)
+        return rule;
+    const int n =
+        snprintf(full, sizeof full, "%s%s", h->def->prefix ? h->def->prefix : "model.", name);
+    return n < (int)sizeof full ? look_up(h, full, layer, expert, rank) : NULL;
 }
 
 static void put_number_in(const char *pattern, long layer, char out[NAME_MAX_])
@@ -497,7 +525,7 @@ static const lar_dtype *output_type(const out_tensor *t, const lar_st_tensor *s,
     if (t->view.scales)
         return LAR_DTYPE(mxfp4);
     if (s->n_dims < 2 || t->how == LAR_HF_ADD1 || t->how == LAR_HF_NEG_EXP ||
-        t->how == LAR_HF_CONV || strstr(t->name, ".bias"))
+        t->how == LAR_HF_F32 || t->how == LAR_HF_CONV || strstr(t->name, ".bias"))
         return LAR_DTYPE(f32);
     if (!o->type)
         return t->view.inv ? LAR_DTYPE(bf16) : s->type;

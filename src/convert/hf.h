@@ -22,6 +22,7 @@ enum {
     LAR_HF_Q,    /* rows of each query head reordered from halves to pairs, as llama's RoPE wants */
     LAR_HF_K,    /* likewise, of key heads */
     LAR_HF_ADD1, /* norms that the model adds 1 to */
+    LAR_HF_F32,  /* as F32, whatever type was asked for */
     LAR_HF_NEG_EXP,   /* -e^x: decay rates stored as logarithms */
     LAR_HF_CONV,      /* [channels, 1, K] of a convolution: without the 1, in F32 */
     LAR_HF_TRANSPOSE, /* of each expert: [in, out] becomes [out, in] */
@@ -50,10 +51,13 @@ typedef struct lar_hf_def {
     size_t n_keys;
     const lar_hf_tensor *tensors; /* looked up before the common ones */
     size_t n_tensors;
-    bool pairs;       /* RoPE pairs lie side by side: Q and K are reordered */
-    bool norm_add1;   /* all norms */
-    bool yarn_exact;  /* its readers do not round the ends of YaRN's ramp: "truncate" is false */
-    bool yarn_scores; /* its readers put YaRN's magnitude into the scores ("mscale_all_dim") */
+    const char *prefix; /* of names, which files of a bare model lack; NULL: "model." */
+    bool encoder;       /* not causal, no RMS norms */
+    bool rope;          /* of an encoder */
+    bool pairs;         /* RoPE pairs lie side by side: Q and K are reordered */
+    bool norm_add1;     /* all norms */
+    bool yarn_exact;    /* its readers do not round the ends of YaRN's ramp: "truncate" is false */
+    bool yarn_scores;   /* its readers put YaRN's magnitude into the scores ("mscale_all_dim") */
     /* What the tables cannot say; head_dim may be set to what RoPE is for. May be NULL. */
     lar_status (*extra)(lar_hf *h, lar_err *e);
 } lar_hf_def;
@@ -113,6 +117,8 @@ void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n);
 void lar_hf_put_bools(lar_hf *h, const char *key, const uint32_t *p, size_t n);
 /* Which layers are of a kind, by layer_types: n_layer flags, of which the caller frees. */
 lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e);
+void lar_hf_put_bool(lar_hf *h, const char *key, bool v);
+const char *lar_hf_text(const json_t *v); /* "" unless it is text */
 /* An F32 tensor of one dimension that no file has; copied. */
 lar_status lar_hf_put_floats(lar_hf *h, const char *name, const float *p, size_t n, lar_err *e);
 
@@ -120,6 +126,7 @@ extern const lar_hf_def *const lar_hf_defs[];
 extern const int lar_n_hf_defs;
 
 lar_status lar__hf_rope(lar_hf *h, lar_err *e);      /* rope_scaling, rope_parameters */
+lar_status lar__hf_sentence(lar_hf *h, lar_err *e);  /* modules.json: pooling and the like */
 lar_status lar__hf_tokenizer(lar_hf *h, lar_err *e); /* tokenizer.json and its like */
 
 #endif

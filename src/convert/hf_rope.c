@@ -158,7 +158,8 @@ lar_status lar__hf_rope(lar_hf *h, lar_err *e)
     double base = 10000, partial = 1, n = (double)h->head_dim;
     if (json_is_object(json_object_get(rope, "full_attention")))
         rope = json_object_get(rope, "full_attention");
-    LAR_TRY(optional(lar_hf_number(h->text, "rope_theta", &base, e)));
+    LAR_TRY(
+        optional(lar_hf_number(h->text, "rope_theta|global_rope_theta|rotary_emb_base", &base, e)));
     LAR_TRY(optional(lar_hf_number(rope, "rope_theta", &base, e)));
     LAR_TRY(optional(lar_hf_number(h->text, "partial_rotary_factor", &partial, e)));
     LAR_TRY(optional(lar_hf_number(rope, "partial_rotary_factor", &partial, e)));

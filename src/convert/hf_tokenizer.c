@@ -361,6 +361,8 @@ static void find_template(const json_t *post, bool *first, bool *last)
 {
     const json_t *list = json_object_get(post, "processors"),
                  *single = json_object_get(post, "single");
+    const char *type = lar_hf_text(json_object_get(post, "type"));
+    *first = *last = strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *p = json_array_get(list, i);
         const json_t *s = json_object_get(p, "single");
@@ -385,7 +387,7 @@ static void put_flag(lar_hf *h, const json_t *tc, const char *name, bool has, bo
 }
 
 static lar_status put_specials(lar_hf *h, const vocab *v, const json_t *tok, const json_t *tc,
-                               const json_t *gc)
+                               const json_t *gc, const char *kind)
 {
     static const struct {
         const char *name, *key;
@@ -400,7 +402,8 @@ static lar_status put_specials(lar_hf *h, const vocab *v, const json_t *tok, con
     put_eot(h, v, tc, gc);
     find_template(post, &first, &last);
     put_flag(h, tc, "add_bos_token", json_is_object(post), first, KEY "add_bos_token");
-    put_flag(h, tc, "add_eos_token", json_is_object(post), last, KEY "add_eos_token");
+    put_flag(h, tc, "add_eos_token", json_is_object(post), last,
+             strcmp(kind, "bert") == 0 ? KEY "add_sep_token" : KEY "add_eos_token");
     return LAR_OK;
 }
 
@@ -525,10 +528,12 @@ static lar_status read_model(lar_hf *h, vocab *v, const json_t *tok, const char 
         return read_unigram(v, model, e);
     }
     if (strcmp(type, "WordPiece") == 0) {
-        const json_t *lower = json_object_get(norm, "lowercase");
         *kind = "bert";
-        if (json_is_boolean(lower))
-            lar_gguf_put_bool(h->w, KEY "normalizer.lowercase", json_is_true(lower));
+        put_flag(h, norm, "lowercase", false, false, KEY "normalizer.lowercase");
+        put_flag(h, norm, "strip_accents", false, false, KEY "normalizer.strip_accents");
+        if (json_is_false(json_object_get(norm, "handle_chinese_chars")))
+            return lar_fail(e, LAR_EUNSUPPORTED,
+                            "tokenizer.json: handle_chinese_chars is false, want true");
         LAR_TRY(read_object(v, model, false, e));
         return mark_words(v, model, e);
     }
@@ -571,14 +576,11 @@ static lar_status read_tokenizer(lar_hf *h, vocab *v, const json_t *tok, const j
                                  const json_t *gc, lar_err *e)
 {
     const char *kind = NULL;
-    const bool bert = strcmp(h->def->arch, "bert") == 0;
     LAR_TRY(read_model(h, v, tok, &kind, e));
     LAR_TRY(read_added(v, tok, e));
     LAR_TRY(fill_gaps(v, e));
     LAR_TRY(put_vocab(h, v, kind));
-    LAR_TRY(put_specials(h, v, tok, tc, gc));
-    if (bert && strcmp(kind, "bert") == 0)
-        lar_gguf_put_u32(h->w, KEY "token_type_count", 2);
+    LAR_TRY(put_specials(h, v, tok, tc, gc, kind));
     return put_template(h, tc, e);
 }
 

@@ -155,6 +155,10 @@ int lar_engine_batch(const lar_engine *en)
 {
     return en->opts.batch;
 }
+int lar_engine_max_seqs(const lar_engine *en)
+{
+    return en->opts.max_seqs;
+}
 size_t lar_engine_kv_bytes(const lar_engine *en)
 {
     return en->kv_bytes;
@@ -185,12 +189,12 @@ static lar_tensor *ints(lar_graph *g, int64_t n, int64_t rows)
 }
 
 /* The kept graph for such steps, or the place of the one that has not been used for longest. */
-static lar__shape *find_shape(lar_engine *en, int n_tokens, int n_out)
+static lar__shape *find_shape(lar_engine *en, int n_tokens, int n_out, bool hidden)
 {
     lar__shape *oldest = &en->shape[0];
     for (int i = 0; i < LAR__SHAPES; i++) {
         lar__shape *s = &en->shape[i];
-        if (s->g && s->n_tokens == n_tokens && s->n_out == n_out)
+        if (s->g && s->n_tokens == n_tokens && s->n_out == n_out && s->hidden == hidden)
             return s;
         if (s->used < oldest->used)
             oldest = s;
@@ -218,10 +222,12 @@ static lar_status work_for(lar_engine *en, const lar_graph *g, int n_tokens, lar
     return LAR_OK;
 }
 
-/* The graph for steps of n_tokens with n_out logits, built unless it is one of those kept. */
-static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape **out, lar_err *e)
+/* The graph for steps of n_tokens with n_out rows of results, built unless it is one of those kept.
+ */
+static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, bool hidden, lar__shape **out,
+                            lar_err *e)
 {
-    lar__shape *s = *out = find_shape(en, n_tokens, n_out);
+    lar__shape *s = *out = find_shape(en, n_tokens, n_out, hidden);
     if (s->g) {
         s->used = en->steps;
         return LAR_OK;
@@ -234,9 +240,11 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
         return lar_fail(e, LAR_ENOMEM, "step: out of memory");
     s->n_tokens = n_tokens;
     s->n_out = n_out;
+    s->hidden = hidden;
     s->in = (lar_build){.g = g,
                         .n_tokens = n_tokens,
                         .n_out = n_out,
+                        .hidden = hidden,
                         .ctx = en->opts.ctx,
                         .k = en->k,
                         .v = en->v,
@@ -248,8 +256,9 @@ static lar_status shape_for(lar_engine *en, int n_tokens, int n_out, lar__shape 
     s->in.table = ints(g, en->n_pages, en->opts.max_seqs);
     s->in.turn = ints(g, en->opts.max_seqs, 1);
     s->in.out_rows = ints(g, n_out, 1);
-    s->logits = lar_net_build(en->net, &s->in);
-    lar_keep(s->logits);
+    s->in.last = en->net->causal ? NULL : ints(g, n_tokens, 1);
+    s->out = lar_net_build(en->net, &s->in);
+    lar_keep(s->out);
     LAR_TRY(lar_plan(g, lar_pool_threads(en->pool), e));
     LAR_TRY(work_for(en, g, n_tokens, e));
     lar_bind(g, en->work);
@@ -266,6 +275,10 @@ static lar_status check_part(const lar_engine *en, const lar_step *p, lar_err *e
     const int n_vocab = (int)en->net->hp.n_vocab;
     if (p->n < 1)
         return lar_fail(e, LAR_EARG, "step: a part of %d tokens", p->n);
+    if (!en->net->causal && p->seq->n)
+        return lar_fail(e, LAR_EARG,
+                        "step: a part of a sequence of an architecture that looks both "
+                        "ways, want it whole");
     if (p->n > en->opts.ctx - p->seq->n)
         return lar_fail(e, LAR_EFULL,
                         "the context is full: %d tokens held, %d more wanted, %d in all", p->seq->n,
@@ -298,6 +311,7 @@ static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
     int32_t *ids = s->in.ids->data, *pos = s->in.pos->data, *cell = s->in.cell->data,
             *slot = s->in.slot->data;
     int32_t *out = s->in.out_rows->data, *turn = s->in.turn->data;
+    int32_t *last = s->in.last ? s->in.last->data : NULL;
     for (int i = 0, t = 0, o = 0; i < n_parts; i++) {
         const lar_seq *q = parts[i].seq;
         turn[q->slot] = q->n ? q->turn : LAR_STATE_FRESH;
@@ -308,13 +322,15 @@ static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)
             pos[t] = p;
             cell[t] = q->page[p / LAR_PAGE] * LAR_PAGE + p % LAR_PAGE;
             slot[t] = q->slot;
+            if (last)
+                last[t] = q->n + parts[i].n - 1;
             if (parts[i].all_logits || j == parts[i].n - 1)
                 out[o++] = t;
         }
     }
 }
 
-static lar_status check_logits(const float *p, size_t n, lar_err *e)
+static lar_status check_numbers(const float *p, size_t n, lar_err *e)
 {
     for (size_t i = 0; i < n; i++)
         if (p[i] - p[i] != 0) /* an infinity or a NaN */
@@ -326,29 +342,35 @@ static lar_status check_logits(const float *p, size_t n, lar_err *e)
 lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
 {
     int n_tokens = 0, n_out = 0;
+    const bool hidden = n_parts && parts[0].hidden;
     lar__shape *s;
     en->steps++;
+    if (!hidden && en->net->def->encoder)
+        return lar_fail(e, LAR_EUNSUPPORTED, "step: architecture %s gives no logits",
+                        en->net->def->arch);
     for (int i = 0; i < n_parts; i++) {
         LAR_TRY(check_part(en, &parts[i], e));
         if (parts[i].n > en->opts.batch - n_tokens)
             return lar_fail(e, LAR_EARG, "step: more than %d tokens", en->opts.batch);
+        if (parts[i].hidden != hidden)
+            return lar_fail(e, LAR_EARG, "step: parts that want logits, and others that do not");
         n_tokens += parts[i].n;
         n_out += parts[i].all_logits ? parts[i].n : 1;
     }
     if (!n_tokens)
         return LAR_OK;
-    LAR_TRY(shape_for(en, n_tokens, n_out, &s, e));
+    LAR_TRY(shape_for(en, n_tokens, n_out, hidden, &s, e));
     LAR_TRY(reserve(en, parts, n_parts, e));
     fill_inputs(s, parts, n_parts);
     if (!lar_cpu_run_observed(s->g, en->variant, en->pool, en->cancel, en->observer))
         return lar_fail(e, LAR_ECANCELLED, "cancelled");
-    const size_t n_vocab = (size_t)en->net->hp.n_vocab;
-    float *logits = s->logits->data;
-    LAR_TRY(check_logits(logits, (size_t)n_out * n_vocab, e));
+    const size_t width = (size_t)s->out->dim[0];
+    float *out = s->out->data;
+    LAR_TRY(check_numbers(out, (size_t)n_out * width, e));
     for (int i = 0; i < n_parts; i++) {
         lar_seq *q = parts[i].seq;
-        parts[i].logits = logits;
-        logits += (size_t)(parts[i].all_logits ? parts[i].n : 1) * n_vocab;
+        parts[i].logits = out;
+        out += (size_t)(parts[i].all_logits ? parts[i].n : 1) * width;
         q->turn = q->n && !q->turn; /* the half that was written */
         memcpy(q->tokens + q->n, parts[i].tokens, (size_t)parts[i].n * sizeof *q->tokens);
         q->n += parts[i].n;

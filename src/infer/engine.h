@@ -41,6 +41,7 @@ void lar_engine_watch(lar_engine *en, const atomic_int *cancel);
 void lar_engine_observe(lar_engine *en, const lar_cpu_observer *observer);
 int lar_engine_ctx(const lar_engine *en); /* in effect */
 int lar_engine_batch(const lar_engine *en);
+int lar_engine_max_seqs(const lar_engine *en);
 size_t lar_engine_kv_bytes(const lar_engine *en); /* states included */
 bool lar_engine_has_state(const lar_engine *en);  /* sequences cannot be cut anywhere */
 size_t lar_engine_work_bytes(const lar_engine *en);
@@ -70,12 +71,15 @@ typedef struct lar_step {
     const int32_t *tokens;
     int n;
     bool all_logits; /* of every token, else of the last one only */
-    float *logits;   /* out: borrowed until the next step; n_vocab floats per wanted token */
+    bool hidden;     /* instead of logits the state behind the output norm; all parts alike */
+    float *logits;   /* out: borrowed until the next step; n_vocab floats (hidden: n_embd) per
+                        wanted token */
 } lar_step;
 
 /* Evaluate all parts (their tokens together at most lar_engine_batch) in one go. LAR_EFULL when the
- * context does not suffice; nothing has changed then. LAR_ENUMERIC for a NaN logit. Allocates
- * nothing if a step of the same shape (tokens, logits) was among the last eight shapes. */
+ * context does not suffice; nothing has changed then. A net that is not causal takes whole
+ * sequences only: a part begins at 0. LAR_ENUMERIC for a NaN logit. Allocates nothing if a step of
+ * the same shape (tokens, logits) was among the last eight shapes. */
 lar_status lar_engine_step(lar_engine *en, lar_step *parts, int n_parts, lar_err *e);
 
 /* Write and read a sequence's tokens and KV: the file says for which model, numerics and KV type it

@@ -11,9 +11,10 @@ typedef struct lar__shape {
     lar_arena *arena;
     lar_graph *g;
     int n_tokens, n_out;
+    bool hidden;
     uint64_t used; /* the last step that it ran */
     lar_build in;
-    lar_tensor *logits;
+    lar_tensor *out;
 } lar__shape;
 
 /* A page whose tokens are remembered (prefix.c). */

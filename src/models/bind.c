@@ -1,25 +1,12 @@
 /*
- * bind.c - weights by one table: name pattern, symbolic shape, when it must or may be there.
- * Tensors stay where the file has them.
+ * bind.c - weights by a table: name pattern, symbolic shape, when it must or may be there. Tensors
+ * stay where the file has them. With the decoders' tables.
  */
-#include "models/net.h"
+#include "models/bind.h"
 #include <stdio.h>
 #include <string.h>
 
-/* Shapes are spelt with a letter per dimension:
- * e n_embd, q n_head * key_mla, k n_head_kv * head_dim_k, v n_head_kv * head_dim_v, o n_head *
- * value_mla, f n_ff, h head_dim_k, r n_rot / 2, V n_vocab, Q q + k + v, F 2 f, E n_expert,
- * x n_ff_expert, s n_ff_shared, c tokens of a short convolution, B 3 e, G 2 q, H n_head; of delta
- * nets d tokens of the convolution, i all values, j a head's, t heads, T 2 t, D keys twice and
- * values; of latent attention: a q_rank, b kv_rank, g b + n_rot, n a key without its rotated part,
- * u value_mla, w n_head * (n + u) */
-typedef struct row {
-    const char *name;
-    size_t offset; /* of a lar_tensor *, in lar_decoder or lar_decoder_layer */
-    const char *shape;
-    unsigned bit; /* 0: always; else required or allowed as the spec says of this LAR_DEC_ bit */
-    bool plain;   /* must be F32: read directly by ops */
-} row;
+typedef lar__bind_row row;
 
 enum {
     ATTENTION = LAR_DEC_ATTENTION | LAR_DEC_QKV | LAR_DEC_FUSED_QKV | LAR_DEC_QKV_BIAS |
@@ -154,6 +141,8 @@ static int64_t symbol(const lar_hparams *hp, char c)
         return 3 * (int64_t)hp->n_embd;
     case 'H':
         return hp->n_head;
+    case 'p':
+        return hp->ctx_train;
     case 'a':
         return hp->q_rank;
     case 'b':
@@ -210,7 +199,7 @@ static lar_status check_shape(const lar_net *n, const lar_gguf_tensor *t, const 
 {
     int64_t want[LAR_MAX_DIM] = {1, 1, 1, 1};
     for (int i = 0; shape[i]; i++)
-        want[i] = symbol(&n->hp, shape[i]);
+        want[i] = shape[i] == '*' ? t->dim[i] : symbol(&n->hp, shape[i]);
     if (memcmp(want, t->dim, sizeof want) == 0)
         return LAR_OK;
     return lar_fail(e, LAR_EFORMAT, "%s: shape [%lld,%lld,%lld,%lld], want [%lld,%lld,%lld,%lld]",
@@ -246,19 +235,17 @@ static unsigned layer_may(const lar_net *n, int layer)
     return layer_kind(n, layer) == LAR_LAYER_ATTENTION ? may : may & ~(unsigned)ATTENTION;
 }
 
-/* The tensor of one row; NULL where it may be missing. Untouched where the family has none. */
-static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int layer, lar_tensor **out,
-                           bool *bound, lar_err *e)
+lar_status lar__bind_row_to(lar__binder *b, const row *r, int layer, lar_tensor **out, lar_err *e)
 {
-    const unsigned has = layer_has(n, layer), may = layer_may(n, layer);
+    lar_net *n = b->n;
     char name[96];
     snprintf(name, sizeof name, r->name, layer);
-    const lar_gguf_tensor *t = lar_gguf_find_tensor(f, name);
-    if (r->bit && !((has | may) & r->bit))
+    const lar_gguf_tensor *t = lar_gguf_find_tensor(b->f, name);
+    if (r->bit && !((b->has | b->may) & r->bit))
         return LAR_OK; /* if it is there all the same, check_unused finds it */
     *out = NULL;
     if (!t) {
-        if (r->bit && !(has & r->bit))
+        if (r->bit && !(b->has & r->bit))
             return LAR_OK;
         return lar_fail(e, LAR_EFORMAT, "tensor %s is missing", name);
     }
@@ -282,7 +269,7 @@ static lar_status bind_row(lar_net *n, const lar_gguf *f, const row *r, int laye
     n->weight_bytes += t->bytes;
     n->n_params += (uint64_t)lar_count(y);
     *out = y;
-    bound[t - lar_gguf_tensor_at(f, 0)] = true;
+    b->bound[t - lar_gguf_tensor_at(b->f, 0)] = true;
     return LAR_OK;
 }
 
@@ -297,32 +284,25 @@ static lar_status check_factors(const lar_net *n, const lar_tensor *t, lar_err *
     return LAR_OK;
 }
 
-/* The table of inverse frequencies of one kind of layer, with divisors or without. */
-static lar_status add_rope(lar_net *n, int which, const lar_tensor *factors, lar_err *e)
+lar_status lar__bind_rope(lar_net *n, bool local, lar_rope r, lar_tensor **out, float *mscale,
+                          lar_err *e)
 {
     const lar_hparams *hp = &n->hp;
-    lar_decoder *d = &n->dec;
-    const bool local = which == LAR_ROPE_LOCAL;
-    const lar_rope r = {.n_rot = (int)hp->n_rot,
-                        .neox = d->spec->neox,
-                        .scaling = local ? LAR_ROPE_NONE : hp->rope_scaling,
-                        .base = (double)(local ? hp->rope_base_local : hp->rope_base),
-                        .factor = (double)hp->rope_factor,
-                        .orig_ctx = hp->orig_ctx,
-                        .beta_fast = (double)hp->yarn_beta_fast,
-                        .beta_slow = (double)hp->yarn_beta_slow,
-                        .ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext,
-                        .attn_factor = local ? 1
-                                             : (double)hp->attn_factor *
-                                                   (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn),
-                        .yarn_exact = d->spec->yarn_exact,
-                        .yarn_scores = (d->spec->has & LAR_DEC_MLA) && hp->yarn_log_mul != 0,
-                        .freq_factors = factors ? factors->data : NULL};
+    r.n_rot = (int)hp->n_rot;
+    r.scaling = local ? LAR_ROPE_NONE : hp->rope_scaling;
+    r.base = (double)(local ? hp->rope_base_local : hp->rope_base);
+    r.factor = (double)hp->rope_factor;
+    r.orig_ctx = hp->orig_ctx;
+    r.beta_fast = (double)hp->yarn_beta_fast;
+    r.beta_slow = (double)hp->yarn_beta_slow;
+    r.ext_factor = hp->yarn_ext < 0 ? 1 : (double)hp->yarn_ext;
+    r.attn_factor =
+        local ? 1 : (double)hp->attn_factor * (hp->yarn_attn < 0 ? 1 : (double)hp->yarn_attn);
     lar_tensor *t = lar_arena_alloc(n->arena, sizeof *t);
     double *freq = lar_arena_array(n->arena, hp->n_rot / 2, sizeof *freq);
     if (!t || !freq)
         return lar_fail(e, LAR_ENOMEM, "rope: out of memory");
-    lar_rope_frequencies(&r, freq, &d->mscale[which]);
+    lar_rope_frequencies(&r, freq, mscale);
     *t = (lar_tensor){.type = LAR_DTYPE(f64),
                       .shared = true,
                       .dim = {hp->n_rot / 2, 1, 1, 1},
@@ -331,15 +311,76 @@ static lar_status add_rope(lar_net *n, int which, const lar_tensor *factors, lar
     t->stride[0] = sizeof *freq;
     for (int i = 1; i < LAR_MAX_DIM; i++)
         t->stride[i] = (size_t)(hp->n_rot / 2) * sizeof *freq;
-    d->inv_freq[which] = t;
+    *out = t;
     return LAR_OK;
 }
 
-static lar_status bind_rope(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
+lar_status lar__bind_rows(lar__binder *b, const row *rows, size_t n_rows, int layer, void *fields,
+                          lar_err *e)
 {
+    for (size_t i = 0; i < n_rows; i++)
+        LAR_TRY(lar__bind_row_to(b, &rows[i], layer,
+                                 (lar_tensor **)(void *)((char *)fields + rows[i].offset), e));
+    return LAR_OK;
+}
+
+/* A layer's tensor that nothing reads means layers or parts that would be left out of every answer.
+ * Others (rope tables of old converters, say) are only counted. */
+static lar_status check_unused(lar__binder *b, lar_err *e)
+{
+    lar_net *n = b->n;
+    for (size_t i = 0; i < lar_gguf_n_tensors(b->f); i++) {
+        const lar_str name = lar_gguf_tensor_at(b->f, i)->name;
+        if (b->bound[i])
+            continue;
+        if (name.n > 4 && memcmp(name.p, "blk.", 4) == 0)
+            return lar_fail(
+                e, LAR_EUNSUPPORTED,
+                "tensor %.*s: architecture %s has no use for it, the answer would be wrong",
+                (int)LAR_MIN(name.n, 80), name.p, n->def->arch);
+        n->n_ignored++;
+    }
+    return LAR_OK;
+}
+
+lar_status lar__bind(lar_net *n, const lar_gguf *f, lar_status (*all)(lar__binder *b, lar_err *e),
+                     lar_err *e)
+{
+    lar__binder b = {.n = n, .f = f};
+    const lar_gguf_tensor *embd = lar_gguf_find_tensor(f, "token_embd.weight");
+    if (!embd)
+        return lar_fail(e, LAR_EFORMAT, "tensor token_embd.weight is missing");
+    if (embd->dim[1] > 1 << 24)
+        return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24",
+                        (long long)embd->dim[1]);
+    n->hp.n_vocab = (uint32_t)embd->dim[1];
+    b.bound = lar_alloc_array(lar_gguf_n_tensors(f), sizeof *b.bound);
+    lar_status s = b.bound ? all(&b, e) : lar_fail(e, LAR_ENOMEM, "model: out of memory");
+    if (s == LAR_OK)
+        s = check_unused(&b, e);
+    lar_free(b.bound);
+    return s;
+}
+
+/* ---- decoders ---------------------------------------------------------------------------------
+ */
+
+static lar_status add_rope(lar_net *n, int which, const lar_tensor *factors, lar_err *e)
+{
+    lar_decoder *d = &n->dec;
+    const lar_rope r = {.neox = d->spec->neox,
+                        .yarn_exact = d->spec->yarn_exact,
+                        .yarn_scores = (d->spec->has & LAR_DEC_MLA) && n->hp.yarn_log_mul != 0,
+                        .freq_factors = factors ? factors->data : NULL};
+    return lar__bind_rope(n, which == LAR_ROPE_LOCAL, r, &d->inv_freq[which], &d->mscale[which], e);
+}
+
+static lar_status bind_rope(lar__binder *b, lar_err *e)
+{
+    lar_net *n = b->n;
     lar_tensor *factors[LAR_LEN(rope_rows)] = {NULL}; /* of all contexts; short ones; long ones */
     for (size_t i = 0; i < LAR_LEN(rope_rows); i++) {
-        LAR_TRY(bind_row(n, f, &rope_rows[i], 0, &factors[i], bound, e));
+        LAR_TRY(lar__bind_row_to(b, &rope_rows[i], 0, &factors[i], e));
         LAR_TRY(check_factors(n, factors[i], e));
     }
     if (!factors[1] != !factors[2])
@@ -385,31 +426,11 @@ static void set_scalars(lar_net *n)
                           .scale = hp->expert_scale};
 }
 
-static lar_status bind_rows(lar_net *n, const lar_gguf *f, const row *rows, size_t n_rows,
-                            int layer, void *fields, bool *bound, lar_err *e)
+/* The rows that follow are of a layer, or (0) of none. */
+static void at_layer(lar__binder *b, int layer)
 {
-    for (size_t i = 0; i < n_rows; i++)
-        LAR_TRY(bind_row(n, f, &rows[i], layer,
-                         (lar_tensor **)(void *)((char *)fields + rows[i].offset), bound, e));
-    return LAR_OK;
-}
-
-/* A layer's tensor that nothing reads means layers or parts that would be left out of every answer.
- * Others (rope tables of old converters, say) are only counted. */
-static lar_status check_unused(lar_net *n, const lar_gguf *f, const bool *bound, lar_err *e)
-{
-    for (size_t i = 0; i < lar_gguf_n_tensors(f); i++) {
-        const lar_str name = lar_gguf_tensor_at(f, i)->name;
-        if (bound[i])
-            continue;
-        if (name.n > 4 && memcmp(name.p, "blk.", 4) == 0)
-            return lar_fail(
-                e, LAR_EUNSUPPORTED,
-                "tensor %.*s: architecture %s has no use for it, the answer would be wrong",
-                (int)LAR_MIN(name.n, 80), name.p, n->def->arch);
-        n->n_ignored++;
-    }
-    return LAR_OK;
+    b->has = layer_has(b->n, layer);
+    b->may = layer_may(b->n, layer);
 }
 
 static void set_delta(const lar_net *n, lar_delta *m)
@@ -420,36 +441,6 @@ static void set_delta(const lar_net *n, lar_delta *m)
     m->dim_k = (int)hp->ssm_state;
     m->dim_v = (int)(hp->ssm_inner / LAR_MAX(1, hp->ssm_heads));
     m->tiled = m->alpha.w != NULL; /* as files with two weights have them */
-}
-
-static lar_status bind_all(lar_net *n, const lar_gguf *f, bool *bound, lar_err *e)
-{
-    lar_decoder *d = &n->dec;
-    const row last =
-        NET(d->spec->out_norm ? d->spec->out_norm : "output_norm.weight", out_norm, "e", 0, true);
-    LAR_TRY(bind_rows(n, f, net_rows, LAR_LEN(net_rows), 0, d, bound, e));
-    LAR_TRY(bind_rows(n, f, &last, 1, 0, d, bound, e));
-    if (!d->output.w)
-        d->output.w = d->tok_embd;
-    d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
-    if (!d->layer)
-        return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
-    for (int l = 0; l < d->n_layer; l++) {
-        const int kind = d->layer[l].kind = layer_kind(n, l);
-        LAR_TRY(bind_rows(n, f, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], bound, e));
-        LAR_TRY(
-            bind_rows(n, f, kind_rows[kind].rows, kind_rows[kind].n, l, &d->layer[l], bound, e));
-        set_delta(n, &d->layer[l].delta);
-        if (d->layer[l].moe.rank_bias && !d->route.sigmoid)
-            return lar_fail(e, LAR_EUNSUPPORTED, "%s: want experts that are ranked by sigmoids",
-                            d->layer[l].moe.rank_bias->name);
-        const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
-        d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;
-        d->layer[l].no_rope = d->spec->no_rope_every && (l + 1) % d->spec->no_rope_every == 0;
-        d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
-    }
-    LAR_TRY(bind_rope(n, f, bound, e));
-    return check_unused(n, f, bound, e);
 }
 
 /* The cache's heads of latent attention: one of latents, or all that there are. */
@@ -471,23 +462,44 @@ static lar_status check_mla(const lar_net *n, lar_err *e)
     return LAR_OK;
 }
 
+static lar_status bind_all(lar__binder *b, lar_err *e)
+{
+    lar_net *n = b->n;
+    lar_decoder *d = &n->dec;
+    const row last =
+        NET(d->spec->out_norm ? d->spec->out_norm : "output_norm.weight", out_norm, "e", 0, true);
+    LAR_TRY(check_mla(n, e));
+    at_layer(b, 0);
+    LAR_TRY(lar__bind_rows(b, net_rows, LAR_LEN(net_rows), 0, d, e));
+    LAR_TRY(lar__bind_rows(b, &last, 1, 0, d, e));
+    if (!d->output.w)
+        d->output.w = d->tok_embd;
+    d->layer = lar_arena_array(n->arena, n->hp.n_layer, sizeof *d->layer);
+    if (!d->layer)
+        return lar_fail(e, LAR_ENOMEM, "out of memory for %u layers", n->hp.n_layer);
+    for (int l = 0; l < d->n_layer; l++) {
+        const int kind = d->layer[l].kind = layer_kind(n, l);
+        at_layer(b, l);
+        LAR_TRY(lar__bind_rows(b, layer_rows, LAR_LEN(layer_rows), l, &d->layer[l], e));
+        LAR_TRY(lar__bind_rows(b, kind_rows[kind].rows, kind_rows[kind].n, l, &d->layer[l], e));
+        set_delta(n, &d->layer[l].delta);
+        if (d->layer[l].moe.rank_bias && !d->route.sigmoid)
+            return lar_fail(e, LAR_EUNSUPPORTED, "%s: want experts that are ranked by sigmoids",
+                            d->layer[l].moe.rank_bias->name);
+        const int every = n->hp.window_pattern ? (int)n->hp.window_pattern : d->spec->global_every;
+        d->layer[l].ffn.fused = (d->spec->has & LAR_DEC_FUSED_UP) != 0;
+        d->layer[l].no_rope = d->spec->no_rope_every && (l + 1) % d->spec->no_rope_every == 0;
+        d->layer[l].window = every && (l + 1) % every == 0 ? 0 : (int)n->hp.window;
+    }
+    at_layer(b, 0);
+    return bind_rope(b, e);
+}
+
 lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e)
 {
-    const lar_gguf_tensor *embd = lar_gguf_find_tensor(f, "token_embd.weight");
     set_scalars(n);
-    if (!embd)
-        return lar_fail(e, LAR_EFORMAT, "tensor token_embd.weight is missing");
-    if (embd->dim[1] > 1 << 24)
-        return lar_fail(e, LAR_EFORMAT, "token_embd.weight: %lld rows, want at most 2^24",
-                        (long long)embd->dim[1]);
-    n->hp.n_vocab = (uint32_t)embd->dim[1];
-    LAR_TRY(check_mla(n, e));
-    bool *bound = lar_alloc_array(lar_gguf_n_tensors(f), sizeof *bound);
-    if (!bound)
-        return lar_fail(e, LAR_ENOMEM, "model: out of memory");
-    const lar_status s = bind_all(n, f, bound, e);
-    lar_free(bound);
-    if (s == LAR_OK && n->def->adjust)
+    LAR_TRY(lar__bind(n, f, bind_all, e));
+    if (n->def->adjust)
         n->def->adjust(f, &n->hp, &n->dec);
-    return s;
+    return LAR_OK;
 }

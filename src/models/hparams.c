@@ -50,7 +50,12 @@ static const struct row {
     HU("ssm.time_step_rank", ssm_heads, false, 0, 1, 1024),
     HU("ssm.inner_size", ssm_inner, false, 0, 1, 1 << 20),
     HU("full_attention_interval", full_every, false, 4, 1, LAR_MAX_LAYERS),
-    HF("attention.layer_norm_rms_epsilon", eps, true, 0, 0, 1),
+    HF("attention.layer_norm_rms_epsilon", eps, false, -1, 0, 1),
+    HF("attention.layer_norm_epsilon", norm_eps, false, -1, 0, 1),
+    HB("attention.causal", causal),
+    HB("lar.normalize", normalize),
+    HU("lar.max_tokens", max_tokens, false, 0, 1, 1 << 30),
+    HU("pooling_type", pooling, false, LAR_POOL_UNSAID, LAR_POOL_NONE, LAR_POOL_RANK),
     HF("rope.freq_base", rope_base, false, 10000, 1, 1e12),
     HF("rope.freq_base_swa", rope_base_local, false, 10000, 1, 1e12),
     HF("rope.scaling.factor", rope_factor, false, 0, 0, 1e6),
@@ -155,7 +160,7 @@ static lar_status read_kv_heads(const lar_gguf *f, const lar_model_def *def, lar
         s = lar_fail(e, LAR_EFORMAT, "%s has %zu elements for %u layers", key, n, hp->n_layer);
     for (size_t i = 0; i < n && s == LAR_OK; i++) {
         hp->no_attention[i] = list[i] == 0;
-        if (!list[i] && def->decoder->other_kind != LAR_LAYER_CONV)
+        if (!list[i] && (!def->decoder || def->decoder->other_kind != LAR_LAYER_CONV))
             s = lar_fail(e, LAR_EUNSUPPORTED, "%s: none in layer %zu", key, i);
         if (list[i] && one && list[i] != one)
             s = lar_fail(e, LAR_EUNSUPPORTED, "%s: %u and %u, want the same in all layers", key,
@@ -212,8 +217,12 @@ static lar_status finish_experts(const char *arch, lar_hparams *hp, lar_err *e)
 }
 
 /* Defaults that depend on other fields, and what must fit together. */
-static lar_status finish(const char *arch, lar_hparams *hp, lar_err *e)
+static lar_status finish(const lar_model_def *def, lar_hparams *hp, lar_err *e)
 {
+    const char *arch = def->arch;
+    if ((def->encoder ? hp->norm_eps : hp->eps) < 0)
+        return lar_fail(e, LAR_EFORMAT, "%s.attention.layer_norm_%sepsilon is missing", arch,
+                        def->encoder ? "" : "rms_");
     if (!hp->n_head_kv)
         hp->n_head_kv = hp->n_head;
     if (!hp->head_dim_k) {
@@ -255,8 +264,8 @@ lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hp
     for (size_t i = 0; i < LAR_LEN(rows); i++)
         LAR_TRY(read_row(f, def->arch, &rows[i], (char *)hp + rows[i].offset, e));
     LAR_TRY(read_kv_heads(f, def, hp, e));
-    if (def->decoder->other_kind == LAR_LAYER_DELTA)
+    if (def->decoder && def->decoder->other_kind == LAR_LAYER_DELTA)
         LAR_TRY(read_delta(f, def->arch, hp, e));
     LAR_TRY(read_scaling(f, def->arch, hp, e));
-    return finish(def->arch, hp, e);
+    return finish(def, hp, e);
 }

@@ -65,14 +65,17 @@ static lar_status open_net(const lar_gguf *f, const lar_log *log, lar_net **out,
         return lar_fail(e, LAR_ENOMEM, "model: out of memory");
     }
     n->def = def;
-    if ((s = lar__hparams_read(f, def, &n->hp, e)) != LAR_OK ||
-        (s = lar__decoder_bind(n, f, e)) != LAR_OK) {
+    s = lar__hparams_read(f, def, &n->hp, e);
+    if (s == LAR_OK)
+        s = def->encoder ? lar__encoder_bind(n, f, e) : lar__decoder_bind(n, f, e);
+    if (s != LAR_OK) {
         lar_net_free(n);
         return s;
     }
     if (n->n_ignored)
         lar_log_put(log, LAR_LOG_WARN, "%d tensors in the file are not used by architecture %s",
                     n->n_ignored, def->arch);
+    n->causal = n->hp.causal ? n->hp.causal == 2 : !def->encoder;
     n->identity = identity(f);
     *out = n;
     return LAR_OK;
@@ -97,26 +100,33 @@ void lar_net_free(lar_net *n)
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b)
 {
     const uint64_t fp = lar_fp_enter(); /* constants are computed here */
-    lar_tensor *t = n->def->build ? n->def->build(n, b) : lar_decoder_build(&n->dec, b);
+    lar_tensor *t = n->def->build     ? n->def->build(n, b)
+                    : n->def->encoder ? lar_encoder_build(&n->enc, b)
+                                      : lar_decoder_build(&n->dec, b);
     lar_fp_leave(fp);
     return t;
 }
 
 int lar_net_n_caches(const lar_net *n)
 {
-    return n->dec.n_layer;
+    return (int)n->hp.n_layer;
 }
 
 lar_cache lar_net_cache(const lar_net *n, int l)
 {
     const lar_decoder *d = &n->dec;
+    const lar_hparams *hp = &n->hp;
+    lar_cache pages = {
+        .n_head = (int)hp->n_head_kv, .dim_k = (int)hp->head_dim_k, .dim_v = (int)hp->head_dim_v};
+    if (n->def->encoder)
+        return pages;
     switch (d->layer[l].kind) {
     case LAR_LAYER_CONV:
         return (lar_cache){.state = lar_nn_short_conv_state(&d->layer[l].conv)};
     case LAR_LAYER_DELTA:
         return (lar_cache){.state = lar_nn_delta_state(&d->layer[l].delta)};
     }
-    return (lar_cache){.n_head = d->n_head_kv,
-                       .dim_k = d->head_dim_k,
-                       .dim_v = d->layer[l].mla.k_b.w ? 0 : d->head_dim_v};
+    if (d->layer[l].mla.k_b.w)
+        pages.dim_v = 0;
+    return pages;
 }

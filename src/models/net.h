@@ -9,6 +9,7 @@
 #define LAR_NET_H
 #include "format/gguf.h"
 #include "nn/decoder.h"
+#include "nn/encoder.h"
 
 enum { LAR_MAX_LAYERS = 1024 };
 
@@ -32,15 +33,24 @@ typedef struct lar_hparams {
     uint32_t conv_kernel; /* tokens that a short convolution sees */
     uint32_t ssm_conv, ssm_state, ssm_groups, ssm_heads, ssm_inner, full_every; /* delta nets */
     uint8_t no_attention[LAR_MAX_LAYERS]; /* 1: the layer is of the family's other kind */
+    float norm_eps;                       /* of layer norms; -1: not said */
+    uint32_t causal;                      /* 0: not said; 1 no, 2 yes */
+    uint32_t pooling;    /* LAR_POOL_*: of all tokens' states into one, for embeddings */
+    uint32_t normalize;  /* embeddings to length 1: 0 not said, 1 no, 2 yes */
+    uint32_t max_tokens; /* of a text to be embedded; 0: not said */
 } lar_hparams;
+
+/* GGUF's pooling_type; and: the file does not say. */
+enum { LAR_POOL_NONE, LAR_POOL_MEAN, LAR_POOL_CLS, LAR_POOL_LAST, LAR_POOL_RANK, LAR_POOL_UNSAID };
 
 typedef struct lar_net lar_net;
 
 typedef struct lar_model_def {
     const char *arch; /* general.architecture */
-    /* Logits [n_vocab, n_out] of a step. NULL: the decoder builder. */
+    /* What a step wants. NULL: the decoder's or the encoder's builder. */
     lar_tensor *(*build)(const lar_net *n, const lar_build *b);
     const lar_decoder_spec *decoder; /* data for the one decoder builder */
+    const lar_encoder_spec *encoder; /* instead, for the one encoder builder: no logits */
     /* What the tables cannot say, after they have been read (scales of special sizes ...). May be
      * NULL. */
     void (*adjust)(const lar_gguf *f, lar_hparams *hp, lar_decoder *d);
@@ -50,7 +60,9 @@ struct lar_net {
     const lar_model_def *def;
     lar_hparams hp;
     lar_arena *arena;
-    lar_decoder dec;
+    lar_decoder dec; /* or: */
+    lar_encoder enc;
+    bool causal; /* tokens see nothing of what follows; else a sequence is evaluated at once */
     uint64_t identity; /* tells models apart in files that depend on one (hash of the index) */
     uint64_t weight_bytes, n_params;
     int n_ignored; /* tensors in the file that the architecture does not use */
@@ -63,7 +75,7 @@ extern const int lar_n_model_defs;
  * header without data (lar_gguf_open_header) is checked likewise; its net cannot be run. */
 lar_status lar_net_open(const lar_gguf *f, const lar_log *log, lar_net **out, lar_err *e);
 void lar_net_free(lar_net *n);
-/* Logits [n_vocab, n_out]. */
+/* Logits [n_vocab, n_out], or [n_embd, n_out] where b->hidden. */
 lar_tensor *lar_net_build(const lar_net *n, const lar_build *b);
 
 /* What a layer remembers of a sequence: a row of keys and one of values for each token, or a state
@@ -89,5 +101,6 @@ uint64_t lar_net_kv_touched(const lar_net *n, const lar_dtype *type, int held, i
 lar_status lar__hparams_read(const lar_gguf *f, const lar_model_def *def, lar_hparams *hp,
                              lar_err *e);
 lar_status lar__decoder_bind(lar_net *n, const lar_gguf *f, lar_err *e);
+lar_status lar__encoder_bind(lar_net *n, const lar_gguf *f, lar_err *e);
 
 #endif

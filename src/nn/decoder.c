@@ -27,8 +27,7 @@ static lar_tensor *heads(const lar_decoder *d, const lar_build *b, lar_tensor *q
     return turn(d, b, lar_split0(g, t, dim), norm, rope);
 }
 
-/* What the heads of q [head_dim, heads, T] find in the cache, with k and v in it. No v: the first
- * head_dim_v of each key are the value. */
+/* What the heads of q [head_dim, heads, T] find in the cache, with k and v (or k alone) in it. */
 static lar_tensor *attend(const lar_decoder *d, const lar_build *b, int l, lar_tensor *q,
                           lar_tensor *k, lar_tensor *v)
 {
@@ -37,14 +36,7 @@ static lar_tensor *attend(const lar_decoder *d, const lar_build *b, int l, lar_t
                                    .window = d->layer[l].window,
                                    .n_head_kv = d->n_head_kv,
                                    .n_value = d->head_dim_v};
-    lar_tensor *sinks = d->layer[l].sinks;
-    k = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
-                 &(lar_kv_store_param){.keys = true});
-    v = v ? lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
-                     &(lar_kv_store_param){.keys = false})
-          : k;
-    return lar_node(b->g, LAR_OPDEF(attention),
-                    (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table, sinks}, sinks ? 7 : 6, &p);
+    return lar_nn_attention(b, l, q, k, v, d->layer[l].sinks, &p);
 }
 
 /* Latent attention. With kv_b, keys and values of all heads are computed and kept. With k_b and v_b
@@ -163,6 +155,8 @@ lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b)
         x = residual(d, g, x, norm(d, g, h, y->ffn_post_norm));
     }
     x = lar_nn_rms_norm(g, x, d->out_norm, d->eps);
+    if (b->hidden)
+        return x;
     x = lar_nn_linear(g, (const lar_linear *[]){&d->output}, 1, x);
     return lar_nn_softcap(g, lar_nn_scale(g, x, d->logit_scale), d->logit_softcap);
 }

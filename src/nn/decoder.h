@@ -102,7 +102,7 @@ typedef struct lar_decoder {
     lar_decoder_layer *layer;
 } lar_decoder;
 
-/* Logits [n_vocab, n_out], or NULL when the graph failed. */
+/* What b wants, or NULL when the graph failed. */
 lar_tensor *lar_decoder_build(const lar_decoder *d, const lar_build *b);
 
 #endif

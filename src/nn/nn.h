@@ -20,6 +20,11 @@ lar_tensor *lar_nn_linear_heads(lar_graph *g, const lar_linear *l, lar_tensor *x
 /* [a; b] in each head; b of one head goes to all. */
 lar_tensor *lar_nn_concat(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_rms_norm(lar_graph *g, lar_tensor *x, lar_tensor *w, float eps);
+/* A layer norm's weight and bias; w NULL: no norm, x itself. */
+typedef struct lar_norm {
+    lar_tensor *w, *b;
+} lar_norm;
+lar_tensor *lar_nn_layer_norm(lar_graph *g, lar_tensor *x, const lar_norm *n, float eps);
 lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_mul(lar_graph *g, lar_tensor *a, lar_tensor *b);
 lar_tensor *lar_nn_act(lar_graph *g, lar_tensor *x, int act);
@@ -89,7 +94,10 @@ typedef struct lar_build {
     lar_tensor *ids, *pos, *cell, *slot, *table; /* I32: [T] x4, [max pages, slots] */
     lar_tensor *out_rows; /* I32 [n_out]: which of the T tokens reach the head */
     int n_tokens, n_out;
-    int ctx; /* tokens that a sequence may have: some models choose RoPE frequencies by it */
+    lar_tensor
+        *last;   /* I32 [T], of nets that look both ways, else NULL: the sequence's last token */
+    bool hidden; /* wanted is the state behind the output norm [n_embd, n_out], no logits */
+    int ctx;     /* tokens that a sequence may have: some models choose RoPE frequencies by it */
     lar_tensor *turn;                /* I32 [slots]: ops/state.h */
     lar_tensor *const *k, *const *v; /* per layer; NULL where it remembers none */
     lar_tensor *const *state;        /* likewise */
@@ -100,5 +108,10 @@ lar_tensor *lar_nn_short_conv(const lar_build *b, const lar_short_conv *m, int l
 int64_t lar_nn_short_conv_state(const lar_short_conv *m);
 lar_tensor *lar_nn_delta(const lar_build *b, const lar_delta *m, int l, lar_tensor *x, float eps);
 int64_t lar_nn_delta_state(const lar_delta *m);
+
+/* Put k and v, [head_dim, heads, T], into layer l's caches; what q finds there, [dim * heads, T].
+ * No v: the first p->n_value of each key are the value. `sinks` may be NULL. */
+lar_tensor *lar_nn_attention(const lar_build *b, int l, lar_tensor *q, lar_tensor *k, lar_tensor *v,
+                             lar_tensor *sinks, const lar_attention_param *p);
 
 #endif

@@ -18,6 +18,13 @@ lar_tensor *lar_nn_rms_norm(lar_graph *g, lar_tensor *x, lar_tensor *w, float ep
     return lar_node(g, LAR_OPDEF(rms_norm), (lar_tensor *[]){x, w}, 2, &(lar_rms_norm_param){eps});
 }
 
+lar_tensor *lar_nn_layer_norm(lar_graph *g, lar_tensor *x, const lar_norm *n, float eps)
+{
+    return n->w ? lar_node(g, LAR_OPDEF(layer_norm), (lar_tensor *[]){x, n->w, n->b}, 3,
+                           &(lar_layer_norm_param){eps})
+                : x;
+}
+
 lar_tensor *lar_nn_add(lar_graph *g, lar_tensor *a, lar_tensor *b)
 {
     return lar_node(g, LAR_OPDEF(add), (lar_tensor *[]){a, b}, 2, NULL);
@@ -127,4 +134,20 @@ lar_tensor *lar_nn_moe(lar_graph *g, const lar_moe *m, int act, const lar_route_
         s = lar_node(g, LAR_OPDEF(row_scale), (lar_tensor *[]){s, y}, 2, NULL);
     }
     return lar_nn_add(g, h, s);
+}
+
+lar_tensor *lar_nn_attention(const lar_build *b, int l, lar_tensor *q, lar_tensor *k, lar_tensor *v,
+                             lar_tensor *sinks, const lar_attention_param *p)
+{
+    k = lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){k, b->cell, b->k[l]}, 3,
+                 &(lar_kv_store_param){.keys = true});
+    v = v ? lar_node(b->g, LAR_OPDEF(kv_store), (lar_tensor *[]){v, b->cell, b->v[l]}, 3,
+                     &(lar_kv_store_param){.keys = false})
+          : k;
+    return lar_node(b->g, LAR_OPDEF(attention),
+                    (lar_tensor *[]){q, k, v, b->pos, b->slot, b->table, sinks, b->last},
+                    b->last ? 8
+                    : sinks ? 7
+                            : 6,
+                    p);
 }

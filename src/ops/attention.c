@@ -1,18 +1,19 @@
 /*
- * attention.c - causal attention over paged keys and values, with an online softmax.
+ * attention.c - attention over paged keys and values, with an online softmax.
  * Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022; Kwon et al., "PagedAttention",
  * 2023. Sources: q F32 [dk, heads, T]; K cache [dk, LAR_PAGE, kv heads, pages], V cache [dv,
  * LAR_PAGE, kv heads, pages] (ops/kv_page.h), or K's itself: then the first n_value of each key are
  * the value; pos I32 [T]; slot I32 [T]: the row of `table` that
  * holds a token's pages; table I32 [max pages, slots]; sinks F32 [heads], may be left out: a score
- * that joins each head's softmax and carries no value. Result F32 [dv * heads, T].
+ * that joins each head's softmax and carries no value; last I32 [T], may be left out: the last key
+ * that a token may see, where that is not itself (both ways). Result F32 [dv * heads, T].
  *
  * Numerics: a page is a chunk. Of each chunk by itself: s_j = scale times the sum over d,
  * ascending, of q[d] * k_j[d], by fma; m_c = max of the scores, p_j = e^(s_j - m_c), l_c = their
  * sum in 16 lanes, o_c = fma over its keys in ascending order. Chunks are combined in ascending
  * order: m' = max(m, m_c), a = e^(m - m'), b = e^(m_c - m'), l = fma(l, a, l_c * b), o = fma(o, a,
- * o_c * b). Keys that are masked (later than the query, or before its window) are skipped. A sink
- * s comes last, like a chunk with m_c = s, l_c = 1 and o_c = 0.
+ * o_c * b). Keys that are masked (later than the query's last, or outside its window) are skipped.
+ * A sink s comes last, like a chunk with m_c = s, l_c = 1 and o_c = 0.
  *
  * A unit is one head of keys times a tile of tokens: all heads of queries that share it see each
  * chunk together. With few tokens a unit is also a part of the chunks: phase 0 then leaves every
@@ -31,11 +32,12 @@ enum { ROWS = 6, VECS = 4 };
 enum { ROWS = 6, VECS = 1 };
 #endif
 enum {
-    MAX_ROWS = 6,        /* of any variant: one plan serves all */
-    QUERIES = 48,        /* of a tile, about: they share a conversion of each chunk */
-    FEW = 4,             /* tokens, up to which a unit is a part of the chunks */
-    PARTS = 16,          /* into which a tile's chunks are then cut */
-    FOLD_BYTES = 1 << 19 /* chunks' results that one worker combines while the others wait */
+    MAX_ROWS = 6,         /* of any variant: one plan serves all */
+    QUERIES = 48,         /* of a tile, about: they share a conversion of each chunk */
+    FEW = 4,              /* tokens, up to which a unit is a part of the chunks */
+    PARTS = 16,           /* into which a tile's chunks are then cut */
+    FOLD_BYTES = 1 << 19, /* chunks' results that one worker combines while the others wait */
+    LAST = 7              /* the source */
 };
 
 static bool values_in_keys(const lar_tensor *t)
@@ -65,8 +67,9 @@ static lar_status shape(lar_tensor *t, lar_err *e)
     if (v->dim[0] > LAR_MAX_HEAD_DIM || v->dim[1] != LAR_PAGE || v->dim[2] != p->n_head_kv ||
         v->dim[3] != k->dim[3] || !lar_kv_type_ok(v->type))
         return lar_shape_fail(t, 2, "a cache like the keys'", e);
-    for (int i = 3; i < 6; i++)
-        if (t->src[i]->type != LAR_DTYPE(i32) || (i < 5 && t->src[i]->dim[0] != q->dim[2]))
+    for (int i = 3; i <= LAST; i++)
+        if (i != 6 && t->src[i] &&
+            (t->src[i]->type != LAR_DTYPE(i32) || (i != 5 && t->src[i]->dim[0] != q->dim[2])))
             return lar_shape_fail(t, i, "i32 [T]", e);
     if (t->src[6] && (t->src[6]->type != LAR_DTYPE(f32) || lar_count(t->src[6]) != q->dim[1]))
         return lar_shape_fail(t, 6, "an f32 sink per head", e);
@@ -443,10 +446,21 @@ static void open_chunk(work *x, int32_t page, int lo, int hi, int64_t n_queries)
 /* ---- tokens -----------------------------------------------------------------------------------
  */
 
-/* First key that the query at a position sees. */
-static int32_t first_key(const lar_attention_param *p, int32_t pos)
+/* The keys that a token sees: first to last. */
+typedef struct span {
+    int32_t first, last;
+} span;
+
+static span seen(const lar_tensor *t, int64_t token)
 {
-    return p->window ? LAR_MAX(0, pos - p->window + 1) : 0;
+    const int32_t window = LAR_PARAM(lar_attention_param, t)->window;
+    const int32_t pos = ((const int32_t *)t->src[3]->data)[token];
+    span s = {0, t->src[LAST] ? ((const int32_t *)t->src[LAST]->data)[token] : pos};
+    if (window) {
+        s.first = LAR_MAX(0, pos - window + 1);
+        s.last = s.last - pos < window ? s.last : pos + window - 1;
+    }
+    return s;
 }
 
 /* Where the result of a chunk goes: phase 1 finds it there. */
@@ -460,14 +474,13 @@ static float *part_of(const lar_tensor *t, float *parts, int64_t chunk, int64_t 
 static void run_tokens(work *x, int64_t t0, int64_t t1, int64_t part, int64_t n_parts)
 {
     const lar_tensor *t = x->t;
-    const lar_attention_param *p = LAR_PARAM(lar_attention_param, t);
-    const int32_t *pos = t->src[3]->data, *slot = t->src[4]->data;
-    const int32_t *pages = lar_row(t->src[5], slot[t0]);
+    const int32_t *pages = lar_row(t->src[5], ((const int32_t *)t->src[4]->data)[t0]);
     const int64_t per = group(t), head0 = x->kv_head * per, rf = result_floats(t);
     int32_t first = INT32_MAX, last = 0;
     for (int64_t i = t0; i < t1; i++) {
-        first = LAR_MIN(first, first_key(p, pos[i]));
-        last = LAR_MAX(last, pos[i]);
+        const span s = seen(t, i);
+        first = LAR_MIN(first, s.first);
+        last = LAR_MAX(last, s.last);
     }
     const int64_t c0 = first / LAR_PAGE, n = last / LAR_PAGE + 1 - c0;
     for (int64_t c = c0 + n * part / n_parts; c < c0 + n * (part + 1) / n_parts; c++) {
@@ -476,8 +489,8 @@ static void run_tokens(work *x, int64_t t0, int64_t t1, int64_t part, int64_t n_
         open_chunk(x, pages[c], LAR_MAX(0, first - base), LAR_MIN(LAR_PAGE, last + 1 - base),
                    (t1 - t0) * per);
         for (int64_t i = t0; i < t1; i++) {
-            const int lo = LAR_MAX(0, first_key(p, pos[i]) - base);
-            const int hi = LAR_MIN(LAR_PAGE, pos[i] + 1 - base);
+            const span s = seen(t, i);
+            const int lo = LAR_MAX(0, s.first - base), hi = LAR_MIN(LAR_PAGE, s.last + 1 - base);
             for (int64_t h = 0; lo < hi && h < per; h++) {
                 b.lo[b.n] = lo;
                 b.hi[b.n] = hi;
@@ -560,11 +573,11 @@ static void fold_chunks(float *to, int64_t dv, const float *from, int64_t ld, in
 /* Combine the chunks of one query. */
 static void combine(const lar_tensor *t, float *parts, float *state, int64_t token, int64_t head)
 {
-    const int32_t pos = ((const int32_t *)t->src[3]->data)[token];
+    const span s = seen(t, token);
     const int64_t dv = padded(t), ld = t->dim[1] * t->src[0]->dim[1] * result_floats(t);
-    const int32_t end = pos / LAR_PAGE + 1;
+    const int32_t end = s.last / LAR_PAGE + 1;
     clear(state, dv);
-    for (int32_t c = first_key(LAR_PARAM(lar_attention_param, t), pos) / LAR_PAGE; c < end; c += 16)
+    for (int32_t c = s.first / LAR_PAGE; c < end; c += 16)
         fold_chunks(state, dv, part_of(t, parts, c, token, head), ld, LAR_MIN(16, end - c));
     finish(t, state, token, head);
 }
@@ -594,5 +607,5 @@ static void cpu(const lar_tensor *t, const lar_work *w)
     }
 }
 
-LAR_OP(attention, .min_src = 6, .max_src = 7, .param_size = sizeof(lar_attention_param),
+LAR_OP(attention, .min_src = 6, .max_src = 1 + LAST, .param_size = sizeof(lar_attention_param),
        .shape = shape, .phases = 2, .units = units, .scratch = scratch, .cpu = cpu);

@@ -36,6 +36,9 @@ typedef struct {
     float eps;
 } lar_rms_norm_param;
 typedef struct {
+    float eps;
+} lar_layer_norm_param;
+typedef struct {
     float mul, add, pow;
 } lar_row_dot_param; /* s = (mul*dot + add)^pow, pow 1 or -0.5 */
 enum {
@@ -68,7 +71,7 @@ typedef struct {
 } lar_kv_store_param;
 typedef struct {
     float scale, softcap; /* of the scores; softcap 0: none */
-    int32_t window;       /* keys p - window < j <= p are seen; 0: all */
+    int32_t window;       /* keys nearer than this are seen; 0: all */
     int32_t n_head_kv;
     int32_t n_value; /* where the values are parts of the keys: how long */
 } lar_attention_param;

@@ -241,6 +241,16 @@ static lar_status encode_text(const lar_tokenizer *t, lar_tok_run *r, const char
     return encode_plain(t, r, p + begin, n - begin, e);
 }
 
+static bool ends_with_sep(const lar_tokenizer *t)
+{
+    return t->def->sep && t->v.add_sep;
+}
+
+size_t lar_tokenizer_n_end(const lar_tokenizer *t)
+{
+    return ends_with_sep(t) || t->v.add_eos;
+}
+
 lar_status lar_tokenizer_encode(const lar_tokenizer *t, const char *text, size_t n, int flags,
                                 lar_ids *ids, lar_err *e)
 {
@@ -258,10 +268,8 @@ lar_status lar_tokenizer_encode_masked(const lar_tokenizer *t, const char *text,
     if (st == LAR_OK && n)
         st =
             encode_text(t, &r, text, n, flags & LAR_TOK_SPECIAL ? &t->special : &t->user, plain, e);
-    if (st == LAR_OK && ends && t->def->sep && v->add_sep)
-        st = lar_ids_add(ids, v->sep, e);
-    else if (st == LAR_OK && ends && v->add_eos)
-        st = lar_ids_add(ids, v->eos, e);
+    if (st == LAR_OK && ends && lar_tokenizer_n_end(t))
+        st = lar_ids_add(ids, ends_with_sep(t) ? v->sep : v->eos, e);
     if (st != LAR_OK)
         ids->n = before;
     lar__split_work_free(r.split);

@@ -76,6 +76,8 @@ bool lar_tokenizer_drops_space(const lar_tokenizer *t);
 bool lar_tokenizer_is_end(const lar_tokenizer *t,
                           int32_t id); /* end of generation: EOS, EOT, ... */
 bool lar_tokenizer_is_control(const lar_tokenizer *t, int32_t id);
+/* Tokens that LAR_TOK_BOS puts behind a text. */
+size_t lar_tokenizer_n_end(const lar_tokenizer *t);
 int32_t lar_tokenizer_bos(const lar_tokenizer *t); /* -1: none */
 int32_t lar_tokenizer_eos(const lar_tokenizer *t);
 lar_str lar_tokenizer_text(const lar_tokenizer *t, int32_t id); /* as the vocabulary spells it */
