@@ -87,9 +87,9 @@ static const grid_how how = {.grid = lar__grid_iq2_xxs,
                              .group = 32,
                              .max = 31,
                              .unit = 0.125f,
-                             .first = 0.7f,
-                             .step = 0.1f,
-                             .steps = 6};
+                             .first = 0.8f,
+                             .step = 0.25f,
+                             .steps = 2};
 
 static void quantize(const float *src, const float *importance, void *dst, int64_t n)
 {
