@@ -26,6 +26,9 @@ static void fill_source(lar_tensor *t, const lar_case *c, int i)
         for (int64_t k = 0; k < n; k++)
             ((int32_t *)t->data)[k] = (int32_t)(lar_random(3 + (uint64_t)i, (uint64_t)k) %
                                                 (uint64_t)LAR_MAX(1, c->ints[i]));
+    } else if (t->type == LAR_DTYPE(i8)) {
+        for (int64_t k = 0; k < n; k++)
+            ((int8_t *)t->data)[k] = (int8_t)(127 * rnd(9 + (uint64_t)i, (uint64_t)k));
     } else if (t->type == LAR_DTYPE(f64)) {
         for (int64_t k = 0; k < n; k++)
             ((double *)t->data)[k] = 0.5 + (double)rnd(5, (uint64_t)k) / 3;

@@ -201,7 +201,7 @@ int cli_verb_completion(cli_args *a);
 
 char *cli_models_dir(void);             /* lar_free; NULL: out of memory or no home */
 char *cli_state_file(const char *name); /* $XDG_STATE_HOME/lar/NAME; lar_free; NULL likewise */
-char *cli_prefix_dir(void);             /* $XDG_CACHE_HOME/lar/prefix; likewise */
+char *cli_cache_dir(const char *name);  /* $XDG_CACHE_HOME/lar/NAME; likewise */
 /* A file or a fetched model's name -> path (lar_free). name NULL: the default or only model. */
 lar_status cli_model_path(const char *name, char **path, lar_err *e);
 bool cli_model_looks_like(const char *word); /* a file, a fetched name, or spelled like either */

@@ -51,9 +51,11 @@ char *cli_state_file(const char *name)
     return p;
 }
 
-char *cli_prefix_dir(void)
+char *cli_cache_dir(const char *name)
 {
-    return xdg_path("XDG_CACHE_HOME", ".cache", "lar/prefix");
+    char path[64];
+    snprintf(path, sizeof path, "lar/%s", name);
+    return xdg_path("XDG_CACHE_HOME", ".cache", path);
 }
 
 static bool is_file(const char *path, double *size)

@@ -58,7 +58,7 @@ void cli_prefix_options(const cli_args *a, cli_client *c, lar_session_options *o
                                    : cli_is_on(a, "json") || cli_get(a, "cache"))
         return;
     const double bytes = limit_bytes(&a->ui);
-    if (bytes < 1 || !(c->prefix_dir = cli_prefix_dir()))
+    if (bytes < 1 || !(c->prefix_dir = cli_cache_dir("prefix")))
         return;
     o->prefix_dir = c->prefix_dir;
     o->prefix_bytes = (uint64_t)bytes;
@@ -118,7 +118,7 @@ void cli_prefix_keep(cli_client *c, const json_t *result)
 
 json_t *cli_prefix_json(const cli_ui *ui)
 {
-    char *dir = cli_prefix_dir();
+    char *dir = cli_cache_dir("prefix");
     uint64_t files = 0, bytes = 0;
     if (dir)
         lar_prefix_survey(dir, 0, &files, &bytes, NULL);
@@ -143,7 +143,7 @@ void cli_prefix_line(const json_t *j, char *out, size_t size)
 
 static lar_status clear(lar_err *e)
 {
-    char *dir = cli_prefix_dir();
+    char *dir = cli_cache_dir("prefix");
     uint64_t files, bytes;
     const lar_status s = dir ? lar_prefix_survey(dir, 1, &files, &bytes, e) : LAR_OK;
     lar_free(dir);

@@ -29,6 +29,8 @@
  *   vi_load_s8(p)                16 signed bytes, a lane each
  *   vi_store_s8(p, a)            lanes within -128..127 as 16 bytes
  *   vi_hsum(a)                   the sum of the lanes
+ *   vi_pairs16(sum, w, x)        sum + of each lane's two pairs of neighbours the products of w's
+ *                                signed and x's unsigned bytes, each pair's sum cut to sixteen bits
  *   vf_from_f16_low(a)           the F16 in the low half of each lane
  *   vi_lut16(table, index)       each byte (< 16) replaced by table[byte]
  *   vi_gather(table, index)      table[index] of 32 bits in each lane

@@ -214,6 +214,12 @@ static inline vi vi_add(vi x, vi y)
 {
     return (vi){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
+static inline vi vi_pairs16(vi sum, vi w, vi x)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    return (vi){_mm256_add_epi32(sum.a, _mm256_madd_epi16(_mm256_maddubs_epi16(x.a, w.a), one)),
+                _mm256_add_epi32(sum.b, _mm256_madd_epi16(_mm256_maddubs_epi16(x.b, w.b), one))};
+}
 static inline vi vi_mul(vi x, vi y)
 {
     return (vi){_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)};

@@ -188,6 +188,11 @@ static inline vi vi_add(vi a, vi b)
 {
     return _mm512_add_epi32(a, b);
 }
+static inline vi vi_pairs16(vi sum, vi w, vi x)
+{
+    return _mm512_add_epi32(sum,
+                            _mm512_madd_epi16(_mm512_maddubs_epi16(x, w), _mm512_set1_epi16(1)));
+}
 static inline vi vi_mul(vi a, vi b)
 {
     return _mm512_mullo_epi32(a, b);

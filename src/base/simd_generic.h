@@ -217,6 +217,19 @@ static inline vi vi_add(vi a, vi b)
 {
     LAR_ILANES_((int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i]));
 }
+static inline vi vi_pairs16(vi sum, vi w, vi x)
+{
+    for (int i = 0; i < 16; i++) {
+        const uint32_t wb = (uint32_t)w.v[i], xb = (uint32_t)x.v[i];
+        for (int k = 0; k < 32; k += 16) {
+            const int32_t p = (int32_t)(xb >> k & 255) * (int8_t)(wb >> k & 255) +
+                              (int32_t)(xb >> (k + 8) & 255) * (int8_t)(wb >> (k + 8) & 255);
+            sum.v[i] =
+                (int32_t)((uint32_t)sum.v[i] + (uint32_t)LAR_MAX(INT16_MIN, LAR_MIN(INT16_MAX, p)));
+        }
+    }
+    return sum;
+}
 static inline vi vi_mul(vi a, vi b)
 {
     LAR_ILANES_((int32_t)((uint32_t)a.v[i] * (uint32_t)b.v[i]));

@@ -190,6 +190,20 @@ static inline void vi_store_s8(int8_t *p, vi x)
         vst1_s8(p + 8 * i, vmovn_s16(h));
     }
 }
+static inline vi vi_pairs16(vi sum, vi w, vi x)
+{
+    for (int i = 0; i < 4; i++) {
+        const int8x16_t b = vreinterpretq_s8_s32(w.v[i]);
+        const uint8x16_t a = vreinterpretq_u8_s32(x.v[i]);
+        const int16x8_t b0 = vmovl_s8(vget_low_s8(b)), b1 = vmovl_s8(vget_high_s8(b));
+        const int16x8_t a0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(a))),
+                        a1 = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(a)));
+        /* -255 * 128 to 255 * 127: each product by itself fits in sixteen bits. */
+        const int16x8_t p0 = vmulq_s16(a0, b0), p1 = vmulq_s16(a1, b1);
+        sum.v[i] = vpadalq_s16(sum.v[i], vqaddq_s16(vuzp1q_s16(p0, p1), vuzp2q_s16(p0, p1)));
+    }
+    return sum;
+}
 static inline int32_t vi_hsum(vi x)
 {
     return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));

@@ -1,7 +1,7 @@
 /*
- * convert.h - a Hugging Face folder (config.json, safetensors, tokenizer files) to one GGUF file.
- * Memory is bounded by one row of weights and the tokenizer; the output appears whole or not at
- * all.
+ * convert.h - a Hugging Face folder (config.json, safetensors, tokenizer files), or one of
+ * Marian's, to one GGUF file. Memory is bounded by one row of weights and the tokenizer; the output
+ * appears whole or not at all.
  */
 #ifndef LAR_CONVERT_H
 #define LAR_CONVERT_H
@@ -23,6 +23,10 @@ typedef struct lar_convert_result {
     bool own_split; /* text is split by a pattern that GGUF has no name for */
 } lar_convert_result;
 
+/* Whether a folder holds a translation model of Marian's; the same for such. */
+bool lar_is_marian_folder(const char *folder);
+lar_status lar_convert_marian(const char *folder, const char *out, const lar_convert_options *o,
+                              lar_convert_result *result, lar_err *e);
 lar_status lar_convert_hf(const char *folder, const char *out, const lar_convert_options *o,
                           lar_convert_result *result, lar_err *e);
 

@@ -91,6 +91,10 @@ lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool
                           const lar_engine_options *opts, lar_engine **out, lar_err *e)
 {
     LAR_TRY(check_options(opts, e));
+    if (net->mt)
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "a model of architecture %s translates: use the task translate",
+                        net->def->arch);
     lar_engine *en = lar_alloc(sizeof *en);
     lar_status s = LAR_ENOMEM;
     if (!en)

@@ -65,8 +65,9 @@ static lar_status open_net(const lar_gguf *f, const lar_log *log, lar_net **out,
         return lar_fail(e, LAR_ENOMEM, "model: out of memory");
     }
     n->def = def;
-    s = lar__hparams_read(f, def, &n->hp, e);
-    if (s == LAR_OK)
+    if (def->open)
+        s = def->open(n, f, e);
+    else if ((s = lar__hparams_read(f, def, &n->hp, e)) == LAR_OK)
         s = def->encoder ? lar__encoder_bind(n, f, e) : lar__decoder_bind(n, f, e);
     if (s != LAR_OK) {
         lar_net_free(n);

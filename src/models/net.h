@@ -51,6 +51,8 @@ typedef struct lar_model_def {
     lar_tensor *(*build)(const lar_net *n, const lar_build *b);
     const lar_decoder_spec *decoder; /* data for the one decoder builder */
     const lar_encoder_spec *encoder; /* instead, for the one encoder builder: no logits */
+    /* Instead of all that: a model that is no decoder binds itself. */
+    lar_status (*open)(lar_net *n, const lar_gguf *f, lar_err *e);
     /* What the tables cannot say, after they have been read (scales of special sizes ...). May be
      * NULL. */
     void (*adjust)(const lar_gguf *f, lar_hparams *hp, lar_decoder *d);
@@ -63,6 +65,7 @@ struct lar_net {
     lar_decoder dec; /* or: */
     lar_encoder enc;
     bool causal; /* tokens see nothing of what follows; else a sequence is evaluated at once */
+    struct lar_mt *mt; /* a model that translates (models/marian.h); else NULL */
     uint64_t identity; /* tells models apart in files that depend on one (hash of the index) */
     uint64_t weight_bytes, n_params;
     int n_ignored; /* tensors in the file that the architecture does not use */

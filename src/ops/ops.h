@@ -85,6 +85,16 @@ enum { LAR_MAX_EXPERTS = 4096 };
 typedef struct {
     int32_t tiled; /* ops/delta.c */
 } lar_delta_param;
+typedef struct {
+    float alpha, scale; /* ops/mt_linear.c: of activations; of sums */
+    int32_t relu, list; /* list: mt_logits' ids per column at most */
+} lar_mt_linear_param;
+typedef struct {
+    int32_t heads;
+} lar_mt_attention_param;
+typedef struct {
+    float inv, scale;
+} lar_mt_embed_param;
 enum { LAR_STATE_FRESH = 2 }; /* ops/state.h */
 
 /* Keys and values lie in pages of LAR_PAGE cells; a page is also the chunk in which attention

@@ -66,7 +66,8 @@ static lar_status step(lar_task *t, bool *done, lar_err *e)
                         "type: '%.40s' is no element type, want f32, f16, bf16, q8_0 or another "
                         "(mixtures like Q4_K_M are made by quantize)",
                         p->type);
-    LAR_TRY(lar_convert_hf(p->input, p->output, &o, &r, e));
+    LAR_TRY((lar_is_marian_folder(p->input) ? lar_convert_marian
+                                            : lar_convert_hf)(p->input, p->output, &o, &r, e));
     if (r.own_split)
         LAR_TRY(lar_task_notice(t, e,
                                 "GGUF has no name for how the tokenizer splits text: LAR uses the "

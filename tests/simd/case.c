@@ -110,6 +110,8 @@ static void integers(const simd_in *in, simd_out *o)
     const vi small8 = vf_round_i(vf_max(vf_min(vf_load(in->b), vf_set1(127.0f)), vf_set1(-128.0f)));
     vi_store_s8(o->bytes, small8);
     put_i(o, vi_load_s8(in->x));
+    put_i(o, vi_pairs16(r, w[0], w[1]));
+    put_i(o, vi_pairs16(r, vi_set1(0x7f7f8080), vi_set1(-1)));
     o->isum = vi_hsum(r);
 }
 

@@ -13,7 +13,7 @@ typedef struct simd_in {
     int n;                     /* 0..16 */
 } simd_in;
 
-enum { SIMD_FLOATS = 25, SIMD_INTS = 30 };
+enum { SIMD_FLOATS = 25, SIMD_INTS = 32 };
 typedef struct simd_out {
     float f[SIMD_FLOATS][16];
     int32_t i[SIMD_INTS][16];
