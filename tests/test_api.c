@@ -508,7 +508,7 @@ static void bad_calls(void **state)
     assert_int_equal(lar_runtime_new(&o, &rt, &e), LAR_EARG);
     o.threads = 1;
     o.cpu = "z80";
-    assert_int_equal(lar_runtime_new(&o, &rt, &e), LAR_EUNSUPPORTED);
+    assert_int_equal(lar_runtime_new(&o, &rt, &e), LAR_EARG);
     assert_non_null(strstr(e.msg, "generic"));
     o.cpu = "generic";
     struct {
@@ -760,6 +760,7 @@ static const struct {
     F(lar_model_free),
     F(lar_model_info),
     F(lar_model_open),
+    F(lar_prefix_survey),
     F(lar_request_cancel),
     F(lar_request_free),
     F(lar_request_new),
