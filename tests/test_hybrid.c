@@ -13,7 +13,7 @@
 #endif
 
 enum { N = 90 };
-static const char *const models[] = {"lfm2", "qwen3next"};
+static const char *const models[] = {"lfm2", "qwen3next", "qwen35"};
 static const char llama_path[] = "build/hybrid_llama.gguf";
 
 static const char *path_of(size_t i)

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EXPERTS_MAX = 4096, NAME_MAX_ = 96, ROW_MAX = 1 << 24 };
+enum { EXPERTS_MAX = 4096, NAME_MAX_ = 96, ST_NAME = 160, ROW_MAX = 1 << 24 };
 
 /* A tensor of the output: rows of one source, of many experts', or floats of our own. */
 typedef struct lar__hf_out {
@@ -137,6 +137,11 @@ void lar_hf_put_f32(lar_hf *h, const char *key, float v)
 void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n)
 {
     lar_gguf_put_array(h->w, arch_key(h, key).s, LAR_GGUF_U32, p, n);
+}
+
+void lar_hf_put_i32s(lar_hf *h, const char *key, const int32_t *p, size_t n)
+{
+    lar_gguf_put_array(h->w, arch_key(h, key).s, LAR_GGUF_I32, p, n);
 }
 
 void lar_hf_put_bools(lar_hf *h, const char *key, const uint32_t *p, size_t n)
@@ -473,6 +478,18 @@ static lar_status plan_rule(lar_hf *h, const lar_hf_tensor *rule, const lar_st_t
     return add_source(t, s, expert, e);
 }
 
+/* How much of a name is one of "a|b" with which it begins; 0: none, or no list. */
+static size_t begins(const char *list, const char *name)
+{
+    for (const char *p = list ? list : ""; *p; p += *p == '|') {
+        const size_t n = strcspn(p, "|");
+        if (strncmp(name, p, n) == 0)
+            return n;
+        p += n;
+    }
+    return 0;
+}
+
 /* Whether a tensor is of a layer that LAR leaves out. */
 static bool is_left_out(const lar_hf *h, const char *name)
 {
@@ -501,10 +518,12 @@ static lar_status plan_tensor(lar_hf *h, const lar_st_tensor *s, lar_err *e)
 {
     long layer, expert;
     int rank = 0;
-    if (is_left_out(h, s->name) || is_factors(h, s->name) ||
-        (h->def->skip && strncmp(s->name, h->def->skip, strlen(h->def->skip)) == 0))
+    if (is_left_out(h, s->name) || is_factors(h, s->name) || begins(h->def->skip, s->name))
         return LAR_OK;
-    const lar_hf_tensor *rule = find_rule(h, s->name, &layer, &expert, &rank);
+    char name[ST_NAME];
+    const size_t cut = begins(h->def->long_prefix, s->name);
+    snprintf(name, sizeof name, "%s%s", cut ? "model." : "", s->name + cut);
+    const lar_hf_tensor *rule = find_rule(h, name, &layer, &expert, &rank);
     if (!rule)
         return lar_fail(e, LAR_EUNSUPPORTED,
                         "%s: %.100s: no %s model that LAR knows has such a tensor", s->file,
@@ -608,10 +627,8 @@ static lar_status plan(lar_hf *h, const lar_convert_options *o, lar_err *e)
  * are its rows j and j + half. */
 static int64_t source_row(const lar_hf *h, const out_tensor *t, int64_t rows, int64_t r)
 {
-    if (t->how == LAR_HF_GROUPED_QKV || t->how == LAR_HF_GROUPED_Z)
-        return lar__hf_delta_row(h, t->how, r);
     if (t->how != LAR_HF_Q && t->how != LAR_HF_K)
-        return r;
+        return lar__hf_delta_row(h, t->how, r);
     const int64_t dim = rows / (t->how == LAR_HF_Q ? h->n_head : h->n_head_kv);
     const int64_t in = r % dim;
     return r - in + in % 2 * (dim / 2) + in / 2;
@@ -648,8 +665,10 @@ static lar_status write_rows(const lar_hf *h, const out_tensor *t, const lar_st_
             LAR_TRY(lar_gguf_writer_data(h->w, y, lar_row_bytes(t->type, k), e));
             continue;
         }
-        if (!flat)
+        if (!flat && t->how != LAR_HF_DELTA_OUT)
             lar__hf_read(v, s, first, v->step, k, x);
+        for (int64_t i = 0; t->how == LAR_HF_DELTA_OUT && i < k; i++)
+            lar__hf_read(v, s, first + lar__hf_delta_row(h, LAR_HF_DELTA_V, i), 1, 1, x + i);
         for (int64_t i = 0; flat && i < k; i++) /* a bias's elements may be its rows */
             lar__hf_read(v, s, source_row(h, t, k, i), 1, 1, x + i);
         for (int64_t i = 0; i < k; i++)

@@ -32,7 +32,13 @@ enum {
     LAR_HF_VALUE_B,
     LAR_HF_GROUPED_QKV, /* delta nets: of rows q, k, v, z for each key head all q, all k, all v; */
     LAR_HF_GROUPED_Z,   /* all z */
-    LAR_HF_SKIP         /* not needed: computed or repeated elsewhere */
+    LAR_HF_DELTA_QKV,   /* rows of q, k, and v in GGUF's order of heads; */
+    LAR_HF_DELTA_V,     /* rows of v; */
+    LAR_HF_DELTA_HEAD,  /* one row or element for each head; */
+    LAR_HF_DELTA_OUT,   /* columns of v */
+    LAR_HF_FIRST_HALF,  /* of each expert's rows */
+    LAR_HF_LAST_HALF,
+    LAR_HF_SKIP /* not needed: computed or repeated elsewhere */
 };
 
 /* Rows that follow each other with the same `hf` make several tensors of one. */
@@ -45,7 +51,8 @@ typedef struct lar_hf lar_hf;
 typedef struct lar_hf_def {
     const char *model_types; /* config.json's model_type, '|'-separated */
     const char *arch;        /* general.architecture */
-    const char *skip;        /* tensors that begin so are left out; NULL: none */
+    const char *skip;        /* tensors that begin so are left out, '|'-separated; NULL: none */
+    const char *long_prefix; /* what may stand for "model."; NULL: nothing */
     const char *act;         /* hidden_act must be one of these, '|'-separated; NULL: any */
     const lar_hf_key *keys;  /* beside the common ones */
     size_t n_keys;
@@ -76,6 +83,7 @@ struct lar_hf {
     int64_t key_nope, value_dim; /* of a head in latent attention: not rotated; value */
     struct {
         int64_t keys, heads, dim_k, dim_v; /* heads of keys, of values */
+        bool tiled; /* GGUF has heads of values in rounds of one for each head of keys */
     } delta;
     int64_t n_left_out; /* layers behind the last, which predict further tokens */
     bool tied;          /* the embeddings are the head */
@@ -96,7 +104,7 @@ typedef struct lar_hf_view {
 } lar_hf_view;
 lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
                            lar_err *e);
-/* The source row of output row r of a delta net's weight. */
+/* The source row of output row r of a delta net's weight; r itself for all others. */
 int64_t lar__hf_delta_row(const lar_hf *h, int how, int64_t r);
 /* n elements from `first` on, `step` apart. */
 void lar__hf_read(const lar_hf_view *v, const lar_st_tensor *s, int64_t first, int64_t step,
@@ -114,6 +122,7 @@ lar_status lar_hf_whole(const lar_hf *h, const char *name, double min, double ma
 void lar_hf_put_u32(lar_hf *h, const char *key, uint32_t v); /* key behind "ARCH." */
 void lar_hf_put_f32(lar_hf *h, const char *key, float v);
 void lar_hf_put_u32s(lar_hf *h, const char *key, const uint32_t *p, size_t n);
+void lar_hf_put_i32s(lar_hf *h, const char *key, const int32_t *p, size_t n);
 void lar_hf_put_bools(lar_hf *h, const char *key, const uint32_t *p, size_t n);
 /* Which layers are of a kind, by layer_types: n_layer flags, of which the caller frees. */
 lar_status lar_hf_layers(const lar_hf *h, const char *kind, uint32_t **out, lar_err *e);

@@ -1,4 +1,5 @@
-/* hf_hybrid.c - families whose layers are not all attention (see hf_models.c): lfm2, qwen3_next. */
+/* hf_hybrid.c - families whose layers are not all attention (see hf_models.c): lfm2, qwen3_next,
+ * qwen3_5. */
 #include "convert/hf.h"
 #include <math.h>
 
@@ -65,40 +66,74 @@ const lar_hf_def lar_hf_def_lfm2 = {.model_types = "lfm2",
  */
 
 #define D L "linear_attn."
+#define DELTA_KEYS                                                                                 \
+    {"linear_conv_kernel_dim", "ssm.conv_kernel", 'u', true},                                      \
+        {"linear_key_head_dim", "ssm.state_size", 'u', true},                                      \
+        {"linear_num_key_heads", "ssm.group_count", 'u', true},                                    \
+    {                                                                                              \
+        "linear_num_value_heads", "ssm.time_step_rank", 'u', true                                  \
+    }
+#define EXPERT_KEYS                                                                                \
+    {"num_experts", "expert_count", 'u', true},                                                    \
+        {"num_experts_per_tok", "expert_used_count", 'u', true},                                   \
+        {"moe_intermediate_size", "expert_feed_forward_length", 'u', true},                        \
+        {"shared_expert_intermediate_size", "expert_shared_feed_forward_length", 'u', true},       \
+    {                                                                                              \
+        "intermediate_size|shared_expert_intermediate_size", "feed_forward_length", 'u', true      \
+    }
+/* Norms to which the model adds 1. */
+#define NORMS                                                                                      \
+    {"model.norm.weight", "output_norm.weight", LAR_HF_ADD1},                                      \
+        {L "input_layernorm.weight", "blk.%.attn_norm.weight", LAR_HF_ADD1},                       \
+        {L "post_attention_layernorm.weight", "blk.%.post_attention_norm.weight", LAR_HF_ADD1},    \
+        {L "self_attn.q_norm.weight", "blk.%.attn_q_norm.weight", LAR_HF_ADD1},                    \
+    {                                                                                              \
+        L "self_attn.k_norm.weight", "blk.%.attn_k_norm.weight", LAR_HF_ADD1                       \
+    }
+#define EXPERTS                                                                                    \
+    {L "mlp.gate.weight", "blk.%.ffn_gate_inp.weight", LAR_HF_COPY},                               \
+        {L "mlp.experts.#.gate_proj.weight", "blk.%.ffn_gate_exps.weight", LAR_HF_COPY},           \
+        {L "mlp.experts.#.up_proj.weight", "blk.%.ffn_up_exps.weight", LAR_HF_COPY},               \
+        {L "mlp.experts.#.down_proj.weight", "blk.%.ffn_down_exps.weight", LAR_HF_COPY},           \
+        {L "mlp.experts.gate_up_proj", "blk.%.ffn_gate_exps.weight", LAR_HF_FIRST_HALF},           \
+        {L "mlp.experts.gate_up_proj", "blk.%.ffn_up_exps.weight", LAR_HF_LAST_HALF},              \
+        {L "mlp.experts.down_proj", "blk.%.ffn_down_exps.weight", LAR_HF_COPY},                    \
+        {L "mlp.shared_expert.gate_proj.weight", "blk.%.ffn_gate_shexp.weight", LAR_HF_COPY},      \
+        {L "mlp.shared_expert.up_proj.weight", "blk.%.ffn_up_shexp.weight", LAR_HF_COPY},          \
+        {L "mlp.shared_expert.down_proj.weight", "blk.%.ffn_down_shexp.weight", LAR_HF_COPY},      \
+    {                                                                                              \
+        L "mlp.shared_expert_gate.weight", "blk.%.ffn_gate_inp_shexp.weight", LAR_HF_COPY          \
+    }
+/* What the two ways to lay out a delta net have in common. */
+#define DELTA                                                                                      \
+    {D "conv1d.weight", "blk.%.ssm_conv1d.weight", LAR_HF_CONV},                                   \
+        {D "dt_bias", "blk.%.ssm_dt.bias", LAR_HF_DELTA_HEAD},                                     \
+        {D "A_log", "blk.%.ssm_a", LAR_HF_NEG_EXP},                                                \
+        {D "norm.weight", "blk.%.ssm_norm.weight", LAR_HF_COPY},                                   \
+    {                                                                                              \
+        D "out_proj.weight", "blk.%.ssm_out.weight", LAR_HF_DELTA_OUT                              \
+    }
+#define SPLIT                                                                                      \
+    {D "in_proj_qkv.weight", "blk.%.attn_qkv.weight", LAR_HF_DELTA_QKV},                           \
+        {D "in_proj_z.weight", "blk.%.attn_gate.weight", LAR_HF_DELTA_V},                          \
+        {D "in_proj_b.weight", "blk.%.ssm_beta.weight", LAR_HF_DELTA_HEAD},                        \
+    {                                                                                              \
+        D "in_proj_a.weight", "blk.%.ssm_alpha.weight", LAR_HF_DELTA_HEAD                          \
+    }
 static const lar_hf_key qwen3_next_keys[] = {
-    {"num_experts", "expert_count", 'u', true},
-    {"num_experts_per_tok", "expert_used_count", 'u', true},
-    {"moe_intermediate_size", "expert_feed_forward_length", 'u', true},
-    {"shared_expert_intermediate_size", "expert_shared_feed_forward_length", 'u', true},
-    {"norm_topk_prob", "expert_weights_norm", 'b', false},
-    {"linear_conv_kernel_dim", "ssm.conv_kernel", 'u', true},
-    {"linear_key_head_dim", "ssm.state_size", 'u', true},
-    {"linear_num_key_heads", "ssm.group_count", 'u', true},
-    {"linear_num_value_heads", "ssm.time_step_rank", 'u', true},
-};
+    EXPERT_KEYS, DELTA_KEYS, {"norm_topk_prob", "expert_weights_norm", 'b', false}};
 static const lar_hf_tensor qwen3_next_tensors[] = {
-    {"model.norm.weight", "output_norm.weight", LAR_HF_ADD1},
-    {L "input_layernorm.weight", "blk.%.attn_norm.weight", LAR_HF_ADD1},
-    {L "post_attention_layernorm.weight", "blk.%.post_attention_norm.weight", LAR_HF_ADD1},
-    {L "self_attn.q_norm.weight", "blk.%.attn_q_norm.weight", LAR_HF_ADD1},
-    {L "self_attn.k_norm.weight", "blk.%.attn_k_norm.weight", LAR_HF_ADD1},
+    NORMS,
+    EXPERTS,
+    DELTA,
     {D "in_proj_qkvz.weight", "blk.%.attn_qkv.weight", LAR_HF_GROUPED_QKV},
     {D "in_proj_qkvz.weight", "blk.%.attn_gate.weight", LAR_HF_GROUPED_Z},
     {D "in_proj_ba.weight", "blk.%.ssm_ba.weight", LAR_HF_COPY},
-    {D "conv1d.weight", "blk.%.ssm_conv1d.weight", LAR_HF_CONV},
-    {D "dt_bias", "blk.%.ssm_dt.bias", LAR_HF_COPY},
-    {D "A_log", "blk.%.ssm_a", LAR_HF_NEG_EXP},
-    {D "norm.weight", "blk.%.ssm_norm.weight", LAR_HF_COPY},
-    {D "out_proj.weight", "blk.%.ssm_out.weight", LAR_HF_COPY},
-    {L "mlp.gate.weight", "blk.%.ffn_gate_inp.weight", LAR_HF_COPY},
-    {L "mlp.experts.#.gate_proj.weight", "blk.%.ffn_gate_exps.weight", LAR_HF_COPY},
-    {L "mlp.experts.#.up_proj.weight", "blk.%.ffn_up_exps.weight", LAR_HF_COPY},
-    {L "mlp.experts.#.down_proj.weight", "blk.%.ffn_down_exps.weight", LAR_HF_COPY},
-    {L "mlp.shared_expert.gate_proj.weight", "blk.%.ffn_gate_shexp.weight", LAR_HF_COPY},
-    {L "mlp.shared_expert.up_proj.weight", "blk.%.ffn_up_shexp.weight", LAR_HF_COPY},
-    {L "mlp.shared_expert.down_proj.weight", "blk.%.ffn_down_shexp.weight", LAR_HF_COPY},
-    {L "mlp.shared_expert_gate.weight", "blk.%.ffn_gate_inp_shexp.weight", LAR_HF_COPY},
 };
+static const lar_hf_key qwen3_5_keys[] = {DELTA_KEYS};
+static const lar_hf_tensor qwen3_5_tensors[] = {NORMS, DELTA, SPLIT};
+static const lar_hf_key qwen3_5_moe_keys[] = {EXPERT_KEYS, DELTA_KEYS};
+static const lar_hf_tensor qwen3_5_moe_tensors[] = {NORMS, EXPERTS, DELTA, SPLIT};
 
 /* Which layers are delta nets: one in `every` is not, or a list says. */
 static lar_status put_delta_layers(lar_hf *h, lar_err *e)
@@ -145,3 +180,32 @@ const lar_hf_def lar_hf_def_qwen3_next = {.model_types = "qwen3_next",
                                           LAR_HF_KEYS(qwen3_next_keys),
                                           LAR_HF_TENSORS(qwen3_next_tensors),
                                           .extra = qwen3_next_extra};
+
+/* Positions in text, height and width; of text all three are the same, and the sections without
+ * effect, but other readers want them. */
+static lar_status qwen3_5_extra(lar_hf *h, lar_err *e)
+{
+    int32_t sections[4] = {11, 11, 10, 0};
+    const json_t *list = lar_hf_get(h->text, "rope_parameters.mrope_section");
+    for (size_t i = 0; i < json_array_size(list) && i < LAR_LEN(sections); i++)
+        sections[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    lar_hf_put_i32s(h, "rope.dimension_sections", sections, LAR_LEN(sections));
+    h->delta.tiled = true;
+    return qwen3_next_extra(h, e);
+}
+const lar_hf_def lar_hf_def_qwen3_5 = {.model_types = "qwen3_5_text",
+                                       .arch = "qwen35",
+                                       .act = "silu",
+                                       .skip = "mtp.|model.visual.",
+                                       .long_prefix = "model.language_model.",
+                                       LAR_HF_KEYS(qwen3_5_keys),
+                                       LAR_HF_TENSORS(qwen3_5_tensors),
+                                       .extra = qwen3_5_extra};
+const lar_hf_def lar_hf_def_qwen3_5_moe = {.model_types = "qwen3_5_moe_text",
+                                           .arch = "qwen35moe",
+                                           .act = "silu",
+                                           .skip = "mtp.|model.visual.",
+                                           .long_prefix = "model.language_model.",
+                                           LAR_HF_KEYS(qwen3_5_moe_keys),
+                                           LAR_HF_TENSORS(qwen3_5_moe_tensors),
+                                           .extra = qwen3_5_extra};

@@ -139,15 +139,63 @@ static lar_status grouped(const lar_hf *h, const lar_st_tensor *s, bool z, lar_h
     return LAR_OK;
 }
 
-int64_t lar__hf_delta_row(const lar_hf *h, int how, int64_t r)
+static int64_t grouped_row(const lar_hf *h, bool z, int64_t r)
 {
     const int64_t dk = h->delta.dim_k, keys = h->delta.keys * dk, group = delta_group(h),
                   each = h->delta.heads / h->delta.keys * h->delta.dim_v;
-    const int64_t at = 2 * dk + (how == LAR_HF_GROUPED_Z ? each : 0);
-    if (how == LAR_HF_GROUPED_QKV && r < 2 * keys)
+    if (!z && r < 2 * keys)
         return r % keys / dk * group + r / keys * dk + r % dk;
-    r -= how == LAR_HF_GROUPED_QKV ? 2 * keys : 0;
-    return r / each * group + at + r % each;
+    r -= z ? 0 : 2 * keys;
+    return r / each * group + 2 * dk + (z ? each : 0) + r % each;
+}
+
+int64_t lar__hf_delta_row(const lar_hf *h, int how, int64_t r)
+{
+    int64_t first = 0, dim = h->delta.dim_v;
+    switch (how) {
+    case LAR_HF_GROUPED_QKV:
+    case LAR_HF_GROUPED_Z:
+        return grouped_row(h, how == LAR_HF_GROUPED_Z, r);
+    case LAR_HF_DELTA_QKV:
+    case LAR_HF_CONV:
+        first = 2 * h->delta.keys * h->delta.dim_k;
+        break;
+    case LAR_HF_DELTA_HEAD:
+    case LAR_HF_NEG_EXP:
+        dim = 1;
+        break;
+    case LAR_HF_DELTA_V:
+        break;
+    default:
+        return r;
+    }
+    if (!h->delta.tiled || r < first)
+        return r;
+    const int64_t head = (r - first) / dim, keys = h->delta.keys;
+    return first + (head % keys * (h->delta.heads / keys) + head / keys) * dim + (r - first) % dim;
+}
+
+/* Rows or columns that do not fit the heads would be read from outside. */
+static lar_status delta_rows(const lar_hf *h, const lar_st_tensor *s, int how, lar_hf_view *v,
+                             lar_err *e)
+{
+    const int64_t heads = h->delta.heads, values = heads * h->delta.dim_v,
+                  all = values + 2 * h->delta.keys * h->delta.dim_k;
+    const int64_t rows = v->n_dims < 2 ? v->dim[0] : v->dim[1];
+    const int64_t found = how == LAR_HF_DELTA_OUT ? v->dim[0] : rows;
+    const int64_t want = how == LAR_HF_DELTA_QKV || how == LAR_HF_CONV       ? all
+                         : how == LAR_HF_DELTA_HEAD || how == LAR_HF_NEG_EXP ? heads
+                                                                             : values;
+    return v->n_dims <= 2 && found == want ? LAR_OK : bad_shape(s, e);
+}
+
+static lar_status half_rows(const lar_st_tensor *s, bool last, lar_hf_view *v, lar_err *e)
+{
+    if (v->n_dims != 3 || v->dim[1] % 2)
+        return bad_shape(s, e);
+    v->dim[1] /= 2;
+    v->at = last ? v->dim[0] * v->dim[1] : 0;
+    return LAR_OK;
 }
 
 lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar_hf_view *v,
@@ -174,7 +222,17 @@ lar_status lar__hf_view_of(const lar_hf *h, int how, const lar_st_tensor *s, lar
     case LAR_HF_TRANSPOSE:
         return transpose(s, v, e);
     case LAR_HF_CONV:
-        return of_channels(s, v, e);
+        LAR_TRY(of_channels(s, v, e));
+        return h->delta.tiled ? delta_rows(h, s, how, v, e) : LAR_OK;
+    case LAR_HF_NEG_EXP:
+    case LAR_HF_DELTA_QKV:
+    case LAR_HF_DELTA_V:
+    case LAR_HF_DELTA_HEAD:
+    case LAR_HF_DELTA_OUT:
+        return delta_rows(h, s, how, v, e);
+    case LAR_HF_FIRST_HALF:
+    case LAR_HF_LAST_HALF:
+        return half_rows(s, how == LAR_HF_LAST_HALF, v, e);
     case LAR_HF_GROUPED_QKV:
     case LAR_HF_GROUPED_Z:
         return grouped(h, s, how == LAR_HF_GROUPED_Z, v, e);

@@ -19,7 +19,7 @@ static const struct row {
 #define HB(key, field) {key, offsetof(lar_hparams, field), FLAG, false, 0, 0, 1}
     HU("block_count", n_layer, true, 0, 1, LAR_MAX_LAYERS),
     HU("embedding_length", n_embd, true, 0, 1, 1 << 20),
-    HU("feed_forward_length", n_ff, true, 0, 1, 1 << 22),
+    HU("feed_forward_length", n_ff, false, 0, 1, 1 << 22),
     HU("attention.head_count", n_head, true, 0, 1, 4096),
     HU("attention.key_length", head_dim_k, false, 0, 1, 1024),
     HU("attention.value_length", head_dim_v, false, 0, 1, 1024),
@@ -209,6 +209,8 @@ static lar_status finish_experts(const char *arch, lar_hparams *hp, lar_err *e)
         return lar_fail(
             e, LAR_EFORMAT, "%s: %u of %u experts, of %u of %u groups: too few, or not of one size",
             arch, hp->n_expert_used, hp->n_expert, hp->n_expert_group_used, hp->n_expert_group);
+    if (!hp->n_ff && !(hp->n_expert && hp->n_ff_expert))
+        return lar_fail(e, LAR_EFORMAT, "%s.feed_forward_length is missing", arch);
     if (!hp->n_ff_expert)
         hp->n_ff_expert = hp->n_ff;
     if (!hp->n_ff_shared)

@@ -80,6 +80,10 @@ class Refused(dict):
     """An option: as of config.json, but one that lar does not convert."""
 
 
+DELTA = dict(head_dim=16, linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8,
+             linear_value_head_dim=8)
+MROPE = dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25, mrope_section=[1, 1, 0],
+             mrope_interleaved=True)
 MODELS = {
     "deepseek2_lite": spec(
         T.DeepseekV2ForCausalLM,
@@ -154,15 +158,22 @@ MODELS = {
                      ("residual scale", {"residual_multiplier": 1.0}),
                      ("score scale", {"attention_multiplier": 0.1}), ("logit scale", {"logits_scaling": 1.0})]),
     "qwen3next": spec(T.Qwen3NextForCausalLM,
-                      cfg(T.Qwen3NextConfig, head_dim=16, rms_norm_eps=1e-6, num_hidden_layers=4, num_experts=6,
+                      cfg(T.Qwen3NextConfig, rms_norm_eps=1e-6, num_hidden_layers=4, num_experts=6,
                           num_experts_per_tok=3, moe_intermediate_size=24, shared_expert_intermediate_size=40,
-                          linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8,
-                          linear_value_head_dim=8), QWEN2,
+                          **DELTA), QWEN2,
                       [("other experts", {"num_experts_per_tok": 1}),
                        ("partial rope", {"partial_rotary_factor": 0.5,
                                          "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0,
                                                              "partial_rotary_factor": 0.5}})],
                       double=True),
+    "qwen35": spec(T.Qwen3_5ForCausalLM,
+                   cfg(T.Qwen3_5TextConfig, rms_norm_eps=1e-6, num_hidden_layers=4, rope_parameters=MROPE, **DELTA),
+                   QWEN2, double=True),
+    "qwen35moe": spec(T.Qwen3_5MoeForCausalLM,
+                      cfg(T.Qwen3_5MoeTextConfig, rms_norm_eps=1e-6, num_hidden_layers=4, num_experts=6,
+                          num_experts_per_tok=3, moe_intermediate_size=24, shared_expert_intermediate_size=40,
+                          rope_parameters=MROPE, **DELTA), QWEN2,
+                      [("other experts", {"num_experts_per_tok": 1})], double=True),
     "lfm2": spec(T.Lfm2ForCausalLM,
                  cfg(T.Lfm2Config, num_hidden_layers=4, intermediate_size=72, block_multiple_of=16, norm_eps=1e-3,
                      layer_types=["conv", "full_attention", "conv", "conv"]), None,
@@ -177,7 +188,7 @@ def randomize(model, name):
         for n, p in model.named_parameters():
             r = torch.randn(p.shape, generator=gen)
             norm = n.endswith("norm.weight") or "layernorm" in n
-            centred = name.startswith("gemma") or name.startswith("qwen3next") and "linear_attn" not in n
+            centred = name.startswith("gemma") or name.startswith(("qwen3next", "qwen35")) and "linear_attn" not in n
             one = 1.0 if norm and not centred else 0.0
             p.copy_(one + 0.2 * r if p.dim() == 1 else 0.3 * r)
             if name == "gpt_oss":
