@@ -134,6 +134,14 @@ typedef struct lar_session_options {
      * lar_session_keep. NULL: none. */
     const char *prefix_dir;
     uint64_t prefix_bytes; /* what it may hold, all models together; 0: 2 GiB */
+    /* Many answers at once: so many sessions, this one included, may share its memory, and requests
+     * that run in threads of their own are merged into steps. Beginnings of prompts are shared.
+     * Such a session takes task "generate" only. 0: one. */
+    int seats;
+    /* Tokens that they hold together; a request that finds too few left waits. 0: seats times ctx.
+     */
+    int pool;
+    lar_session *with; /* Take a seat there; ctx, batch and kv_type are those of that session */
 } lar_session_options;
 
 LAR_API lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_session **out,

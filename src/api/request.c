@@ -148,6 +148,10 @@ static lar_status check_needs(const lar_request *r, lar_model **model, lar_err *
                         def->name);
     if (def->needs != LAR_NEEDS_NOTHING && !m)
         return lar_fail(e, LAR_EARG, "task '%s' needs a model: lar_request_set_model()", def->name);
+    if (r->session && def->needs == LAR_NEEDS_SESSION && !def->shares &&
+        lar_sched_shared(r->session->sched))
+        return lar_fail(e, LAR_EARG, "task '%s' needs a session that shares no memory (seats)",
+                        def->name);
     if (def->needs == LAR_NEEDS_MODEL && !m->net)
         return lar_fail(e, LAR_EARG,
                         "task '%s' needs the model's weights, and it was opened vocab_only",
@@ -180,9 +184,11 @@ static lar_status run(lar_task *t, lar_err *e)
     return s;
 }
 
+/* Of a shared engine the scheduler watches. */
 static void watch(lar_session *s, const atomic_int *cancel)
 {
-    lar_engine_watch(s->engine, cancel);
+    if (!lar_sched_shared(s->sched))
+        lar_engine_watch(s->engine, cancel);
     if (s->draft)
         lar_engine_watch(lar_spec_engine(s->spec), cancel);
 }

@@ -6,7 +6,14 @@
 #include "tasks/prefix_disk.h"
 
 static const uint64_t PREFIX_BYTES = (uint64_t)2 << 30;
-enum { CTX_DEFAULT = 4096, BATCH_DEFAULT = 512, BATCH_MAX = 16384, SEQS = 4, TEXTS = 32 };
+enum {
+    CTX_DEFAULT = 4096,
+    BATCH_DEFAULT = 512,
+    BATCH_MAX = 16384,
+    SEQS = 4,
+    TEXTS = 32,
+    SEATS_MAX = 1024
+};
 
 static lar_status choose(const lar_model *m, const lar_session_options *o, lar_engine_options *out,
                          lar_err *e)
@@ -18,6 +25,10 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     if (o->batch < 0 || o->batch > BATCH_MAX)
         return lar_fail(e, LAR_EARG, "batch: got %d, want 0 (%d) to %d", o->batch, BATCH_DEFAULT,
                         BATCH_MAX);
+    if (o->seats < 0 || o->seats > SEATS_MAX || o->pool < 0)
+        return lar_fail(e, LAR_EARG,
+                        "seats, pool: got %d and %d, want 0 (one) to %d, and 0 or more", o->seats,
+                        o->pool, SEATS_MAX);
     /* Encoders keep keys and values for a step only: as exact as they are. */
     const char *kv = o->kv_type ? o->kv_type : m->net->def->encoder ? "f32" : "f16";
     out->kv_type = lar_engine_kv_by_name(kv);
@@ -30,7 +41,35 @@ static lar_status choose(const lar_model *m, const lar_session_options *o, lar_e
     if (!m->net->causal)
         out->batch = out->ctx; /* a step takes whole texts */
     out->max_seqs = m->net->def->encoder ? TEXTS : SEQS;
+    if (o->seats > 1) {
+        const int64_t pool = o->pool ? o->pool : (int64_t)out->ctx * o->seats;
+        out->max_seqs = o->seats;
+        out->pool = (int)LAR_MIN(LAR_MAX(pool, out->ctx), 1 << 30);
+    }
     return LAR_OK;
+}
+
+/* Memory and scheduler of its own, or those of the session that it joins. */
+static lar_status take_seat(lar_session *s, const lar_session_options *o, lar_engine_options *eo,
+                            lar_err *e)
+{
+    const lar_model *m = s->model;
+    lar_session *with = o->with;
+    if (with) {
+        if (with->model != m || !lar_sched_shared(with->sched))
+            return lar_fail(e, LAR_EARG, "with: want a session of the same model that has seats");
+        lar__ref(&with->refs);
+        s->with = with;
+        s->engine = with->engine;
+        s->sched = with->sched;
+        eo->ctx = lar_engine_ctx(s->engine);
+        eo->batch = lar_engine_batch(s->engine);
+    } else {
+        LAR_TRY(lar_engine_new(m->net, m->rt->variant, m->rt->pool, eo, &s->engine, e));
+        LAR_TRY(lar_sched_new(s->engine, o->seats > 1, &s->sched, e));
+    }
+    LAR_TRY(lar_seq_new(s->engine, &s->seq, e));
+    return lar_seat_new(s->sched, s->seq, &s->seat, e);
 }
 
 /* The draft model in an engine of its own: at most the same context, always an F16 cache. */
@@ -85,9 +124,7 @@ lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_se
     lar__ref(&m->refs);
     s->ctx_asked = o.ctx;
     s->ctx_model = (int)LAR_MIN(m->net->hp.ctx_train, (uint32_t)INT32_MAX);
-    lar_status st = lar_engine_new(m->net, m->rt->variant, m->rt->pool, &eo, &s->engine, e);
-    if (st == LAR_OK)
-        st = lar_seq_new(s->engine, &s->seq, e);
+    lar_status st = take_seat(s, &o, &eo, e);
     if (st == LAR_OK)
         st = lar_spec_new(&s->spec, e);
     if (st == LAR_OK)
@@ -104,7 +141,9 @@ lar_status lar_session_new(lar_model *m, const lar_session_options *opts, lar_se
     }
     const lar_log *log = &m->rt->log;
     int ctx = lar_engine_ctx(s->engine);
-    if (o.ctx > ctx)
+    if (o.with) {
+        s->ctx_asked = o.with->ctx_asked;
+    } else if (o.ctx > ctx)
         lar_log_put(log, LAR_LOG_WARN, "context reduced to %d tokens: %d asked, the model has %d",
                     ctx, o.ctx, s->ctx_model);
     else if (o.ctx == 0 && s->ctx_model > ctx)
@@ -121,8 +160,16 @@ void lar_session_free(lar_session *s)
     lar_model *m = s->model;
     lar_spec_free(s->spec);
     lar_model_free(s->draft);
+    lar_seat_free(s->seat);
+    if (s->with && s->seq)
+        lar_seq_keep(s->seq); /* for whoever begins likewise */
     lar_seq_free(s->seq);
-    lar_engine_free(s->engine);
+    if (s->with) {
+        lar_session_free(s->with);
+    } else {
+        lar_sched_free(s->sched);
+        lar_engine_free(s->engine);
+    }
     lar_prefix_disk_free(s->prefix);
     lar_free(s);
     lar_model_free(m);
@@ -140,6 +187,19 @@ static json_t *draft_info(const lar_session *s, bool *bad)
     return o;
 }
 
+/* What the sessions in this memory do together. */
+static json_t *shared_info(const lar_session *s, bool *bad)
+{
+    const lar_sched_figures f = lar_sched_get(s->sched);
+    json_t *o = json_object();
+    lar_json_put(o, "running", json_integer(f.entered), bad);
+    lar_json_put(o, "waiting", json_integer(f.waiting), bad);
+    lar_json_put(o, "steps", json_integer((json_int_t)f.steps), bad);
+    lar_json_put(o, "parts", json_integer((json_int_t)f.parts), bad);
+    lar_json_put(o, "tokens", json_integer((json_int_t)f.tokens), bad);
+    return o;
+}
+
 char *lar_session_info(lar_session *s)
 {
     if (!s)
@@ -153,6 +213,8 @@ char *lar_session_info(lar_session *s)
     lar_json_put(o, "ctx_asked", s->ctx_asked ? json_integer(s->ctx_asked) : json_null(), &bad);
     lar_json_put(o, "reduced", json_boolean(ctx < wanted), &bad);
     lar_json_put(o, "batch", json_integer(lar_engine_batch(en)), &bad);
+    if (lar_sched_shared(s->sched))
+        lar_json_put(o, "shared", shared_info(s, &bad), &bad);
     lar_json_put(o, "kv_type", json_string(lar_engine_kv_type(en)->name), &bad);
     lar_json_put(o, "kv_bytes", json_integer((json_int_t)lar_engine_kv_bytes(en)), &bad);
     lar_json_put(o, "work_bytes", json_integer((json_int_t)lar_engine_work_bytes(en)), &bad);

@@ -80,6 +80,9 @@ static lar_status check_options(const lar_engine_options *o, lar_err *e)
 {
     if (o->ctx < 1 || o->ctx > 1 << 28)
         return lar_fail(e, LAR_EARG, "a context of %d tokens, want 1 to 2^28", o->ctx);
+    if (o->pool && (o->pool < o->ctx || o->pool > 1 << 30))
+        return lar_fail(e, LAR_EARG, "%d tokens of all sequences, want %d to 2^30", o->pool,
+                        o->ctx);
     if (o->batch < 1 || o->batch > 1 << 16)
         return lar_fail(e, LAR_EARG, "a batch of %d tokens, want 1 to 65536", o->batch);
     if (o->max_seqs < 1 || o->max_seqs > 4096)
@@ -104,14 +107,16 @@ lar_status lar_engine_new(lar_net *net, const lar_cpu_variant *variant, lar_pool
     en->pool = pool;
     en->opts = *opts;
     /* Sequences that share an engine each end in a page of their own. */
-    en->n_pages = en->n_free = (opts->ctx + LAR_PAGE - 1) / LAR_PAGE + opts->max_seqs - 1;
+    en->n_pages = en->n_free =
+        (LAR_MAX(opts->pool, opts->ctx) + LAR_PAGE - 1) / LAR_PAGE + opts->max_seqs - 1;
     en->arena = lar_arena_new();
     en->free_page = lar_alloc_array((size_t)en->n_pages, sizeof *en->free_page);
     en->refs = lar_alloc_array((size_t)en->n_pages, sizeof *en->refs);
     en->seqs = lar_alloc_array((size_t)opts->max_seqs, sizeof *en->seqs);
     if (!en->arena || !en->free_page || !en->refs || !en->seqs)
         lar_fail(e, LAR_ENOMEM, "engine: out of memory");
-    else if ((s = lar__prefix_new(&en->prefix, en->n_pages, e)) == LAR_OK)
+    else if ((s = lar_lock_init(&en->lock, e)) == LAR_OK && (en->has_lock = true) &&
+             (s = lar__prefix_new(&en->prefix, en->n_pages, e)) == LAR_OK)
         s = make_cache(en, e);
     if (s != LAR_OK) {
         lar_engine_free(en);
@@ -127,7 +132,7 @@ void lar_engine_free(lar_engine *en)
 {
     if (!en)
         return;
-    for (int i = 0; en->seqs && i < en->opts.max_seqs; i++)
+    for (int i = 0; en->has_lock && i < en->opts.max_seqs; i++)
         lar_seq_free(en->seqs[i]);
     lar__prefix_free(&en->prefix);
     lar_free(en->free_page);
@@ -138,6 +143,8 @@ void lar_engine_free(lar_engine *en)
     for (int i = 0; i < LAR__SHAPES; i++)
         lar_arena_free(en->shape[i].arena);
     lar_arena_free(en->arena);
+    if (en->has_lock)
+        lar_lock_end(&en->lock);
     lar_free(en);
 }
 
@@ -295,7 +302,7 @@ static lar_status check_part(const lar_engine *en, const lar_step *p, lar_err *e
 }
 
 /* Pages for all parts or for none. */
-static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
+static lar_status take_pages(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
 {
     int need = 0;
     for (int i = 0; i < n_parts; i++)
@@ -308,6 +315,14 @@ static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err 
     for (int i = 0; i < n_parts; i++)
         LAR_TRY(lar__seq_reserve(parts[i].seq, parts[i].n, e));
     return LAR_OK;
+}
+
+static lar_status reserve(lar_engine *en, lar_step *parts, int n_parts, lar_err *e)
+{
+    lar_lock_take(&en->lock);
+    const lar_status s = take_pages(en, parts, n_parts, e);
+    lar_lock_give(&en->lock);
+    return s;
 }
 
 static void fill_inputs(lar__shape *s, const lar_step *parts, int n_parts)

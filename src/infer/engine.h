@@ -7,7 +7,9 @@
  * else is in the step, on how a prompt was cut into steps, nor on threads or instruction set
  * (docs/NUMERICS.md).
  *
- * One thread at a time per engine. The net must outlive it.
+ * One thread at a time runs steps (scheduler.h brings many together). Sequences may be used by
+ * other threads meanwhile, one thread at a time each, but for those in the step. The net must
+ * outlive it.
  */
 #ifndef LAR_ENGINE_H
 #define LAR_ENGINE_H
@@ -25,7 +27,8 @@ typedef struct lar_engine lar_engine;
 typedef struct lar_seq lar_seq;
 
 typedef struct lar_engine_options {
-    int ctx;                  /* tokens of all sequences together (rounded up to whole pages) */
+    int ctx;                  /* tokens of one sequence at most (rounded up to whole pages) */
+    int pool;                 /* tokens of all sequences together; 0: ctx */
     int batch;                /* tokens in one step at most */
     int max_seqs;             /* sequences alive at once */
     const lar_dtype *kv_type; /* f32, f16, q8_0, q4_0 */

@@ -1,6 +1,7 @@
 /* part.h - what the files of infer share: the engine's pages, sequences and graphs. */
 #ifndef LAR_INFER_PART_H
 #define LAR_INFER_PART_H
+#include "base/sync.h"
 #include "infer/engine.h"
 
 /* Batched decoding and draft checks change their width from step to step. */
@@ -40,6 +41,8 @@ struct lar_engine {
     const lar_cpu_variant *variant;
     lar_pool *pool;
     lar_engine_options opts;
+    lar_lock lock; /* of pages, prefixes and the list of sequences; not held while a graph runs */
+    bool has_lock;
     int n_pages, n_free;
     int32_t *free_page; /* a stack of pages with nothing in them */
     int32_t *refs;      /* per page */

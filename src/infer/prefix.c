@@ -131,7 +131,7 @@ static void hold(lar_engine *en, int32_t page)
 
 /* ---- sequences ------------------------------------------------------------------------------- */
 
-void lar_seq_keep(lar_seq *s)
+static void keep(lar_seq *s)
 {
     lar_engine *en = s->en;
     lar__prefix *x = &en->prefix;
@@ -154,7 +154,14 @@ void lar_seq_keep(lar_seq *s)
     }
 }
 
-int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n)
+void lar_seq_keep(lar_seq *s)
+{
+    lar_lock_take(&s->en->lock);
+    keep(s);
+    lar_lock_give(&s->en->lock);
+}
+
+static int prefix(lar_seq *s, const int32_t *tokens, int n)
 {
     lar_engine *en = s->en;
     const lar__prefix *x = &en->prefix;
@@ -162,7 +169,7 @@ int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n)
     int same = 0, pages = 0, most = LAR_MIN(n, en->opts.ctx);
     while (same < LAR_MIN(s->n, most) && s->tokens[same] == tokens[same])
         same++;
-    lar_seq_keep(s);
+    keep(s);
     for (int32_t p; (pages + 1) * LAR_PAGE <= most; pages++) {
         if ((p = find(x, parent, tokens + pages * LAR_PAGE)) == NONE)
             break;
@@ -189,9 +196,18 @@ int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n)
     return s->n;
 }
 
+int lar_seq_prefix(lar_seq *s, const int32_t *tokens, int n)
+{
+    lar_lock_take(&s->en->lock);
+    const int held = prefix(s, tokens, n);
+    lar_lock_give(&s->en->lock);
+    return held;
+}
+
 void lar_engine_forget(lar_engine *en)
 {
     lar__prefix *x = &en->prefix;
+    lar_lock_take(&en->lock);
     while (x->oldest != NONE) {
         const int32_t p = x->oldest;
         list_remove(x, p);
@@ -201,4 +217,5 @@ void lar_engine_forget(lar_engine *en)
     for (int32_t p = 0; p < en->n_pages; p++)
         if (lar__prefix_holds(en, p))
             lar__prefix_drop(en, p);
+    lar_lock_give(&en->lock);
 }

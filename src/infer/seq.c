@@ -3,21 +3,31 @@
 #include "infer/part.h"
 #include <string.h>
 
+static bool take_slot(lar_seq *s)
+{
+    lar_engine *en = s->en;
+    lar_lock_take(&en->lock);
+    while (s->slot < en->opts.max_seqs && en->seqs[s->slot])
+        s->slot++;
+    const bool there = s->slot < en->opts.max_seqs;
+    if (there)
+        en->seqs[s->slot] = s;
+    lar_lock_give(&en->lock);
+    return there;
+}
+
 lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e)
 {
-    int slot = 0;
-    while (slot < en->opts.max_seqs && en->seqs[slot])
-        slot++;
-    if (slot == en->opts.max_seqs)
-        return lar_fail(e, LAR_EFULL, "all %d sequences are in use", slot);
     lar_seq *s = lar_alloc(sizeof *s);
     if (!s)
         return lar_fail(e, LAR_ENOMEM, "sequence: out of memory");
     s->en = en;
-    s->slot = slot;
+    if (!take_slot(s)) {
+        lar_free(s);
+        return lar_fail(e, LAR_EFULL, "all %d sequences are in use", en->opts.max_seqs);
+    }
     s->tokens = lar_alloc_array((size_t)en->opts.ctx, sizeof *s->tokens);
     s->page = lar_alloc_array((size_t)en->n_pages, sizeof *s->page);
-    en->seqs[slot] = s;
     if (!s->tokens || !s->page) {
         lar_seq_free(s);
         return lar_fail(e, LAR_ENOMEM, "sequence: out of memory for %d tokens", en->opts.ctx);
@@ -28,8 +38,10 @@ lar_status lar_seq_new(lar_engine *en, lar_seq **out, lar_err *e)
 
 static void drop_pages(lar_seq *s, int keep)
 {
+    lar_lock_take(&s->en->lock);
     while (s->n_pages > keep)
         lar__page_release(s->en, s->page[--s->n_pages]);
+    lar_lock_give(&s->en->lock);
 }
 
 void lar_seq_free(lar_seq *s)
@@ -37,7 +49,9 @@ void lar_seq_free(lar_seq *s)
     if (!s)
         return;
     drop_pages(s, 0);
+    lar_lock_take(&s->en->lock);
     s->en->seqs[s->slot] = NULL;
+    lar_lock_give(&s->en->lock);
     lar_free(s->tokens);
     lar_free(s->page);
     lar_free(s);
@@ -131,7 +145,7 @@ static bool copies_last(lar_seq *s)
     return false;
 }
 
-lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
+static lar_status take_pages(lar_seq *s, int n, lar_err *e)
 {
     lar_engine *en = s->en;
     if (lar__seq_pages_needed(s, n) > lar__pages_left(en))
@@ -145,6 +159,14 @@ lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
     while (s->n_pages < pages_of(s->n + n))
         s->page[s->n_pages++] = lar__page_take(en);
     return LAR_OK;
+}
+
+lar_status lar__seq_reserve(lar_seq *s, int n, lar_err *e)
+{
+    lar_lock_take(&s->en->lock);
+    const lar_status st = take_pages(s, n, e);
+    lar_lock_give(&s->en->lock);
+    return st;
 }
 
 lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e)
@@ -163,10 +185,12 @@ lar_status lar_seq_share(lar_seq *s, const lar_seq *from, int length, lar_err *e
     s->turn = 0;
     s->mark = 0;
     drop_pages(s, 0);
+    lar_lock_take(&s->en->lock);
     for (int i = 0; i < pages_of(length); i++) {
         s->page[s->n_pages++] = from->page[i];
         s->en->refs[from->page[i]]++;
     }
+    lar_lock_give(&s->en->lock);
     memcpy(s->tokens, from->tokens, (size_t)length * sizeof *s->tokens);
     s->n = length;
     return LAR_OK;

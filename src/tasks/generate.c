@@ -8,6 +8,7 @@
 #include "tasks/answer.h"
 #include "tasks/chat_prompt.h"
 #include "tasks/constraint.h"
+#include "tasks/event.h"
 #include "tasks/json.h"
 #include "tasks/prefix_disk.h"
 #include <stdlib.h>
@@ -404,6 +405,20 @@ static void take_prefix(lar_task *t, int n)
     s->at = (size_t)s->cached;
 }
 
+/* Room for what the answer may need at most, then the prompt's beginning. */
+static lar_status enter(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    const state *s = t->state;
+    const int64_t ctx = lar_engine_ctx(t->session->engine), n = (int64_t)s->prompt.n;
+    const int64_t most = p->max_tokens < 0 ? ctx : LAR_MIN(ctx, n + p->max_tokens);
+    LAR_TRY(lar_seat_enter(t->session->seat, (int)most, &t->request->cancel, e));
+    /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
+     * logits. */
+    take_prefix(t, (int)n - 1);
+    return LAR_OK;
+}
+
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
@@ -435,19 +450,16 @@ static lar_status start(lar_task *t, lar_err *e)
                                            .ignore_eos = p->ignore_eos};
     LAR_TRY(lar_constraint_init(&s->constraint, t->model, &limits, &s->answer, e));
     LAR_TRY(make_sampler(t, s, e));
-    /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
-     * logits. */
-    take_prefix(t, (int)s->prompt.n - 1);
-    return LAR_OK;
+    return enter(t, e);
 }
 
 static lar_status eval(lar_task *t, const int32_t *ids, int n, lar_err *e)
 {
     state *s = t->state;
-    lar_step part = {.seq = t->session->seq, .tokens = ids, .n = n};
-    LAR_TRY(lar_engine_step(t->session->engine, &part, 1, e));
+    lar_step part = {.tokens = ids, .n = n};
+    LAR_TRY(lar_seat_step(t->session->seat, &part, false, e));
     s->logits = part.logits;
-    s->held = lar_seq_length(part.seq);
+    s->held = lar_seq_length(t->session->seq);
     return LAR_OK;
 }
 
@@ -472,6 +484,8 @@ static int draft(lar_task *t, int32_t id, int32_t *out)
                                 .last = id,
                                 .position = s->prompt.n + s->out.n};
     int most = lar_engine_ctx(t->session->engine) - s->held - 1;
+    if (!lar_seat_alone(t->session->seat)) /* others' tokens fill the step at no loss */
+        return 0;
     most = LAR_MIN(most, lar_engine_batch(t->session->engine) - 1);
     if (p->max_tokens >= 0)
         most = (int)LAR_MIN((size_t)most, (size_t)p->max_tokens - s->out.n - 1);
@@ -500,9 +514,9 @@ static lar_status advance(lar_task *t, int32_t id, lar_err *e)
     }
     settle(t, true);
     const int n = draft(t, id, ids + 1);
-    lar_step part = {.seq = seq, .tokens = ids, .n = 1 + n, .all_logits = true};
+    lar_step part = {.tokens = ids, .n = 1 + n, .all_logits = true};
     const double t0 = lar_clock();
-    if (n > 0 && lar_engine_step(t->session->engine, &part, 1, NULL) == LAR_OK) {
+    if (n > 0 && lar_seat_step(t->session->seat, &part, false, NULL) == LAR_OK) {
         s->logits = part.logits;
         s->held++;
         lar_spec_step(s->spec, n, lar_clock() - t0);
@@ -510,7 +524,8 @@ static lar_status advance(lar_task *t, int32_t id, lar_err *e)
     }
     /* A step that fails for what was drafted must not fail the answer. */
     LAR_TRY(eval(t, &id, 1, e));
-    lar_spec_step(s->spec, 0, lar_clock() - t0);
+    if (n > 0 || lar_seat_alone(t->session->seat))
+        lar_spec_step(s->spec, 0, lar_clock() - t0);
     return LAR_OK;
 }
 
@@ -542,24 +557,42 @@ static lar_status shift(lar_task *t, lar_err *e)
     return st;
 }
 
+/* Between two pieces of a prompt: show what is evaluated, and take what another has evaluated in
+ * the meantime. */
+static void share_prompt(lar_task *t)
+{
+    state *s = t->state;
+    const int held = lar_seq_prefix(t->session->seq, s->prompt.p, (int)s->prompt.n - 1);
+    s->cached += held - (int)s->at;
+    s->at = (size_t)held;
+}
+
 static lar_status prompt_step(lar_task *t, lar_err *e)
 {
     state *s = t->state;
-    const size_t batch = (size_t)lar_engine_batch(t->session->engine), left = s->prompt.n - s->at;
-    int n = (int)LAR_MIN(batch, left);
-    if (lar_engine_has_state(t->session->engine) && n == (int)left) {
+    lar_session *ses = t->session;
+    if (s->at > (size_t)s->cached && lar_sched_shared(ses->sched))
+        share_prompt(t);
+    const size_t left = s->prompt.n - s->at;
+    int n = (int)LAR_MIN((size_t)lar_engine_batch(ses->engine), left);
+    if (lar_engine_has_state(ses->engine) && n == (int)left) {
         /* The last token by itself: what follows this prompt next time begins before it. */
         if (n == 1)
-            lar_seq_mark(t->session->seq);
+            lar_seq_mark(ses->seq);
         n = LAR_MAX(1, n - 1);
     }
-    LAR_TRY(eval(t, s->prompt.p + s->at, n, e));
-    s->at += (size_t)n;
+    lar_step part = {.tokens = s->prompt.p + s->at, .n = n};
+    LAR_TRY(lar_seat_step(ses->seat, &part, true, e));
+    s->logits = part.logits;
+    s->held = lar_seq_length(ses->seq);
+    s->at += (size_t)part.n;
     if (s->at < s->prompt.n) {
         s->logits = NULL;
         return lar_task_progress(t, (double)s->at / (double)s->prompt.n, "prompt", e);
     }
     s->t_prompt = lar_clock();
+    if (lar_sched_shared(ses->sched))
+        lar_seq_keep(ses->seq);
     t->session->prompt_n = (int)s->prompt.n;
     return LAR_OK;
 }
@@ -720,6 +753,7 @@ static void finish(lar_task *t)
 {
     state *s = t->state;
     settle(t, false);
+    lar_seat_leave(t->session->seat);
     if (s->spec)
         lar_spec_end(s->spec);
     lar_ids_free(&s->prompt);
@@ -737,6 +771,7 @@ const lar_task_def lar_task_def_generate = {.name = "generate",
                                             .help = "Answer a prompt or a conversation",
                                             .positional = "prompt",
                                             .needs = LAR_NEEDS_SESSION,
+                                            .shares = true,
                                             .fields = fields,
                                             .n_fields = LAR_LEN(fields),
                                             .params_size = sizeof(params),

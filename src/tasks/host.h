@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "device/cpu/cpu.h"
 #include "format/gguf.h"
+#include "infer/scheduler.h"
 #include "infer/spec.h"
 #include "tasks/vocab.h"
 #include "text/template.h"
@@ -37,8 +38,11 @@ struct lar_session {
     atomic_int refs;
     atomic_flag busy; /* a request or a file has it: nobody else may */
     lar_model *model;
-    lar_engine *engine; /* its KV memory and scheduler */
+    lar_engine *engine; /* its KV memory; that of `with`, if any */
+    lar_sched *sched;   /* likewise */
+    lar_session *with;  /* whose memory it shares; NULL: its own */
     lar_seq *seq;       /* the one sequence of this session */
+    lar_seat *seat;     /* its place in steps */
     lar_model *draft;   /* guesses for this one; NULL: none */
     lar_spec *spec;
     struct lar_prefix_disk *prefix; /* where evaluated prompts are kept, or NULL */

@@ -51,6 +51,7 @@ typedef struct lar_task_def {
     const char *positional;          /* the field that a bare CLI argument sets, or NULL */
     lar_task_needs needs;
     bool encoders; /* also for models that give states and no logits */
+    bool shares;   /* runs in a session that shares its memory: steps go through lar_seat_step */
     const lar_field *fields;
     size_t n_fields;
     size_t params_size; /* the struct that the fields' offsets are in */
