@@ -72,14 +72,16 @@ SRC_ONCE := $(filter-out %_win.c,$(SRC_ONCE))
 endif
 OBJ     := $(SRC_ONCE:%.c=$(B)/%.o) $(foreach v,$(VARIANTS),$(SRC_VAR:%.c=$(B)/%.$(v).o))
 ENGINE_OBJ := $(foreach r,$(ENGINE),$(filter $(B)/src/$(r)/%,$(OBJ)))
-APP_SRC := $(wildcard src/app/*.c)
+# The server is a part of the command, where its library is.
+SERVE   := $(if $(WINDOWS),,$(shell $(PKG_CONFIG) --exists libmicrohttpd 2>/dev/null && echo 1))
+APP_SRC := $(filter-out $(if $(SERVE),,src/app/verb_serve.c),$(wildcard src/app/*.c)) $(if $(SERVE),$(wildcard src/serve/*.c))
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 
 PKGS    := jansson libpcre2-8 libutf8proc libsodium
-APP_PKGS := $(if $(WINDOWS),,libedit)
+APP_PKGS := $(if $(WINDOWS),,libedit) $(if $(SERVE),libmicrohttpd)
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
-APP_CFLAGS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
+APP_CFLAGS := $(if $(SERVE),-DLAR_SERVE) $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
 APP_LIBS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --libs $(APP_PKGS) 2>/dev/null))
 LIBS    := $(PKG_LIBS) $(if $(WINDOWS),-lpsapi -lshell32,-lm -pthread)
 
@@ -122,6 +124,8 @@ define compile
 	@$(CC) $(CFLAGS) $(1) -MMD -MP -c -o $@ $<
 endef
 $(B)/src/app/%.o: src/app/%.c
+	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS))
+$(B)/src/serve/%.o: src/serve/%.c
 	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS))
 $(B)/%.o: %.c
 	$(call compile,$(PKG_CFLAGS))
