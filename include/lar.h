@@ -197,7 +197,8 @@ typedef enum lar_event_kind {
     LAR_EVENT_THINKING, /* the same, of a reasoning block */
     LAR_EVENT_PROGRESS, /* lar_event_number: 0 to 1; text says of what */
     LAR_EVENT_NOTICE,   /* something was reduced or ignored: show it */
-    LAR_EVENT_RESULT    /* the last one: lar_event_json has the whole result */
+    LAR_EVENT_RESULT,   /* the last one: lar_event_json has the whole result */
+    LAR_EVENT_TOKEN     /* a token, before what it adds to the text; where a field asks for them */
 } lar_event_kind;
 
 LAR_API lar_event_kind lar_event_get_kind(const lar_event *ev);

@@ -79,6 +79,8 @@ int cli_answer_event(const lar_event *ev, void *user)
         json_decref(w->result);
         w->result = json_loads(lar_event_get_json(ev), JSON_ALLOW_NUL, NULL);
         break;
+    case LAR_EVENT_TOKEN: /* the result has them */
+        break;
     }
     if (ferror(stdout)) /* nobody reads: stop the work */
         return 1;

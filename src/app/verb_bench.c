@@ -41,6 +41,7 @@ static int on_event(const lar_event *ev, void *user)
         b->result = json_loads(lar_event_get_json(ev), JSON_ALLOW_NUL, NULL);
         break;
     case LAR_EVENT_THINKING:
+    case LAR_EVENT_TOKEN:
         break;
     }
     return b->oom;

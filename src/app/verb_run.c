@@ -180,6 +180,7 @@ const cli_verb cli_verb_run = {
     .own = own,
     .n_own = LAR_LEN(own),
     .words = -1,
+    .hidden = "ids",
     .run = run,
     .more = "Piped input is the prompt; with a PROMPT argument it comes after that. With --prompt, "
             "standard input is not read.\n"

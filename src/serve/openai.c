@@ -52,7 +52,7 @@ static bool read_limits(serve_completion *k)
     return true;
 }
 
-bool serve_completion_begin(serve_completion *k, serve_call *c, const char *except)
+bool serve_completion_begin(serve_completion *k, serve_call *c)
 {
     k->c = c;
     k->n = 1;
@@ -66,9 +66,9 @@ bool serve_completion_begin(serve_completion *k, serve_call *c, const char *exce
         return false;
     }
     return read_options(k) && read_limits(k) &&
-           serve_take_fields(c, k->body, "max_tokens|max_completion_tokens|seed|stop|n|stream",
-                             k->fields) &&
-           serve_take_fields(c, json_object_get(k->body, "extra_body"), except, k->fields);
+           serve_take_fields(c, k->body,
+                             "max_tokens|max_completion_tokens|n_predict|seed|stop|n|echo",
+                             k->fields);
 }
 
 void serve_completion_end(serve_completion *k)
@@ -107,6 +107,26 @@ json_t *serve_completion_frame(const serve_completion *k, const char *object, js
     return json_pack("{s:s,s:s,s:I,s:s,s:s,s:o}", "id", k->id, "object", object, "created",
                      k->created, "model", k->model.name, "system_fingerprint", "lar-" LAR_VERSION,
                      "choices", choices);
+}
+
+void serve_completion_finish(serve_completion *k, const char *object, const char *chunk,
+                             json_t *choices)
+{
+    if (!k->stream) {
+        json_t *reply = serve_completion_frame(k, object, choices);
+        json_object_set_new(reply, "usage", serve_completion_usage(k));
+        serve_reply_json(k->c, 200, reply);
+        return;
+    }
+    if (k->include_usage) {
+        json_t *last = serve_completion_frame(k, chunk, choices);
+        json_object_set_new(last, "usage", serve_completion_usage(k));
+        serve_put_event(k->c, NULL, last);
+    } else {
+        json_decref(choices);
+    }
+    static const char done[] = "data: [DONE]\n\n";
+    serve_put(k->c, done, sizeof done - 1);
 }
 
 const char *serve_finish_reason(const json_t *result)

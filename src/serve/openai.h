@@ -18,14 +18,14 @@ typedef struct serve_completion {
     serve_model model;
     bool stream, include_usage;
     int64_t n;
-    const char *object, *prefix; /* "chat.completion", "chatcmpl" */
+    const char *prefix; /* of its id: "chatcmpl" */
     char id[48];
     json_int_t created;
     int64_t prompt_tokens, cached_tokens, answer_tokens;
 } serve_completion;
 
 /* Read the common members; false: the call has been answered. Take the model last. */
-bool serve_completion_begin(serve_completion *k, serve_call *c, const char *except);
+bool serve_completion_begin(serve_completion *k, serve_call *c);
 void serve_completion_end(serve_completion *k);
 /* The i-th of n answers: its own seed. */
 void serve_completion_seed(serve_completion *k, int64_t i);
@@ -33,6 +33,9 @@ void serve_completion_count(serve_completion *k, const json_t *result);
 json_t *serve_completion_usage(const serve_completion *k);
 /* {"id", "object", "created", "model", "choices"}; steals the choices. */
 json_t *serve_completion_frame(const serve_completion *k, const char *object, json_t *choices);
+/* All answers are there: the reply, or the end of the stream. Steals the choices. */
+void serve_completion_finish(serve_completion *k, const char *object, const char *chunk,
+                             json_t *choices);
 const char *serve_finish_reason(const json_t *result);
 
 #endif

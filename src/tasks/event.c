@@ -7,7 +7,7 @@
 static const char *const kind_names[] = {
     [LAR_EVENT_TEXT] = "text",         [LAR_EVENT_THINKING] = "thinking",
     [LAR_EVENT_PROGRESS] = "progress", [LAR_EVENT_NOTICE] = "notice",
-    [LAR_EVENT_RESULT] = "result",
+    [LAR_EVENT_RESULT] = "result",     [LAR_EVENT_TOKEN] = "token",
 };
 
 char *lar__event_json(const lar_event *ev)
@@ -78,6 +78,15 @@ lar_status lar_task_notice(lar_task *t, lar_err *e, const char *fmt, ...)
     size_t len = n < 0 ? 0 : LAR_MIN((size_t)n, sizeof line - 1);
     len -= lar_utf8_incomplete(line, len);
     return lar_task_text(t, LAR_EVENT_NOTICE, line, len, e);
+}
+
+lar_status lar_task_token(lar_task *t, const json_t *token, lar_err *e)
+{
+    char *json = token ? lar_json_dump(token) : NULL;
+    if (!json)
+        return lar_fail(e, LAR_ENOMEM, "out of memory for a token");
+    lar_event ev = {.kind = LAR_EVENT_TOKEN, .text = ""};
+    return deliver(t, &ev, json, e);
 }
 
 lar_status lar_task_result(lar_task *t, json_t *result, lar_err *e)

@@ -10,6 +10,7 @@
 #include "tasks/constraint.h"
 #include "tasks/event.h"
 #include "tasks/json.h"
+#include "tasks/logprobs.h"
 #include "tasks/prefix_disk.h"
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@
 typedef struct params {
     const char *prompt, *system;
     json_t *messages, *tools, *vars, *logit_bias;
-    bool raw, ignore_eos, shift;
+    json_t *ids;
+    bool raw, ignore_eos, shift, special, prompt_logprobs;
+    int64_t logprobs;
     int64_t max_tokens, top_k, repeat_last_n, dry_allowed, dry_last_n, mirostat, seed, keep;
     double temp, top_p, min_p, typical, repeat, frequency, presence, dry, dry_base, xtc_p, xtc_t,
         tau, eta;
@@ -67,6 +70,21 @@ static const lar_field fields[] = {
      AT(vars),
      .unit = "JSON",
      .help = "Further template variables, such as {\"enable_thinking\": false}"},
+    {.name = "ids",
+     .type = LAR_FIELD_JSON,
+     AT(ids),
+     .unit = "JSON",
+     .help = "The prompt as an array of token ids, taken as they are"},
+    {.name = "special",
+     .type = LAR_FIELD_BOOL,
+     AT(special),
+     .help = "Show control tokens in the answer"},
+    INT("logprobs", logprobs, -1, -1, LAR_LOGPROBS_MOST,
+        "Log-probabilities of the answer's tokens, with those of the N likeliest; -1: none"),
+    {.name = "prompt-logprobs",
+     .type = LAR_FIELD_BOOL,
+     AT(prompt_logprobs),
+     .help = "The same of the prompt's tokens, all of which are then evaluated"},
     {.name = "raw",
      .type = LAR_FIELD_BOOL,
      AT(raw),
@@ -192,11 +210,13 @@ typedef struct state {
     lar_sampler *sampler;
     lar_logit_bias *bias;
     lar_ids breakers, out;
-    size_t at; /* prompt tokens evaluated */
+    lar_logprobs said, asked; /* of the answer's and the prompt's tokens */
+    size_t at;                /* prompt tokens evaluated */
     int cached, from_disk;
     uint64_t seed;
-    const float *logits; /* of the next token; NULL until the prompt is done */
-    lar_spec *spec;      /* the session's; NULL: no speculation */
+    const float *logits;   /* of the next token; NULL until the prompt is done */
+    const float *last_row; /* of the prompt's last evaluated token, where all are judged */
+    lar_spec *spec;        /* the session's; NULL: no speculation */
     int held;    /* tokens of the sequence that are said; more are drafted ones being checked */
     int checked; /* drafted tokens of the last step that were accepted */
     double t_start, t_prompt, t_first, t_end;
@@ -415,8 +435,26 @@ static lar_status enter(lar_task *t, lar_err *e)
     LAR_TRY(lar_seat_enter(t->session->seat, (int)most, &t->request->cancel, e));
     /* Reuse what is the same from the beginning; the last token is evaluated in any case, for its
      * logits. */
-    take_prefix(t, (int)n - 1);
+    take_prefix(t, p->prompt_logprobs ? 0 : (int)n - 1);
     return LAR_OK;
+}
+
+static lar_status take_ids(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    state *s = t->state;
+    json_t *v;
+    size_t i;
+    json_array_foreach(p->ids, i, v)
+    {
+        const json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+        if (id < 0 || id >= (json_int_t)t->model->net->hp.n_vocab)
+            return lar_fail(e, LAR_EARG, "ids[%zu]: want a token id, 0 to %u", i,
+                            t->model->net->hp.n_vocab - 1);
+        LAR_TRY(lar_ids_add(&s->prompt, (int32_t)id, e));
+    }
+    return json_is_array(p->ids) ? LAR_OK
+                                 : lar_fail(e, LAR_EARG, "ids: want an array of token ids");
 }
 
 static lar_status start(lar_task *t, lar_err *e)
@@ -428,7 +466,10 @@ static lar_status start(lar_task *t, lar_err *e)
     if (!tok)
         return lar_fail(e, LAR_EUNSUPPORTED, "the model file has no tokenizer");
     LAR_TRY(check_stop(p, e));
-    if (p->raw) {
+    s->said.top = s->asked.top = (int)p->logprobs;
+    if (p->ids) {
+        LAR_TRY(take_ids(t, e));
+    } else if (p->raw) {
         const char *text = p->prompt ? p->prompt : "";
         LAR_TRY(lar_tokenizer_encode(tok, text, strlen(text), LAR_TOK_BOS, &s->prompt, e));
     } else {
@@ -441,12 +482,14 @@ static lar_status start(lar_task *t, lar_err *e)
         return lar_fail(e, LAR_EFULL,
                         "the prompt has %zu tokens, the context only %d: shorten it or raise --ctx",
                         s->prompt.n, ctx);
-    lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, !p->raw,
-                    !p->raw && opens_thinking(tok, &s->prompt));
+    const bool chat = !p->raw && !p->ids;
+    lar_answer_init(&s->answer, tok, p->stop.p, p->stop.n, chat,
+                    chat && opens_thinking(tok, &s->prompt));
+    s->answer.detok.special = p->special;
     const lar_constraint_options limits = {.grammar = p->grammar,
                                            .schema = p->schema,
                                            .any_json = p->any_json,
-                                           .may_think = !p->raw,
+                                           .may_think = chat,
                                            .ignore_eos = p->ignore_eos};
     LAR_TRY(lar_constraint_init(&s->constraint, t->model, &limits, &s->answer, e));
     LAR_TRY(make_sampler(t, s, e));
@@ -567,7 +610,8 @@ static void share_prompt(lar_task *t)
     s->at = (size_t)held;
 }
 
-static lar_status prompt_step(lar_task *t, lar_err *e)
+/* A piece of the prompt. */
+static lar_status plain_step(lar_task *t, lar_err *e)
 {
     state *s = t->state;
     lar_session *ses = t->session;
@@ -586,6 +630,60 @@ static lar_status prompt_step(lar_task *t, lar_err *e)
     s->logits = part.logits;
     s->held = lar_seq_length(ses->seq);
     s->at += (size_t)part.n;
+    return LAR_OK;
+}
+
+/* What the model thought of the prompt's tokens [at, at + n), whose logits are here but for the
+ * first's, which are those of the token before: `before` is NULL at the very beginning. */
+static lar_status judge_prompt(lar_task *t, const float *before, const float *logits, int n,
+                               lar_err *e)
+{
+    state *s = t->state;
+    const size_t n_vocab = t->model->net->hp.n_vocab;
+    for (int i = 0; i < n; i++)
+        LAR_TRY(lar_logprobs_put(&s->asked, t->model->vocab.tok,
+                                 i ? logits + (size_t)(i - 1) * n_vocab : before, n_vocab,
+                                 s->prompt.p[s->at + (size_t)i], NULL, e));
+    return LAR_OK;
+}
+
+/* Logits of many tokens are large: so many at once. */
+enum { JUDGED = 32 };
+
+/* A piece of the prompt, every token of which is judged by the one before it. */
+static lar_status judged_step(lar_task *t, lar_err *e)
+{
+    state *s = t->state;
+    const size_t n_vocab = t->model->net->hp.n_vocab, bytes = n_vocab * sizeof(float);
+    lar_step part = {.tokens = s->prompt.p + s->at,
+                     .n = (int)LAR_MIN((size_t)JUDGED, s->prompt.n - s->at),
+                     .all_logits = true};
+    part.n = LAR_MIN(part.n, lar_engine_batch(t->session->engine));
+    float *before = s->at ? lar_alloc(bytes) : NULL;
+    if (s->at && !before)
+        return lar_fail(e, LAR_ENOMEM, "prompt: out of memory");
+    if (before)
+        memcpy(before, s->last_row, bytes);
+    lar_status st = lar_seat_step(t->session->seat, &part, true, e);
+    if (st == LAR_OK)
+        st = judge_prompt(t, before, part.logits, part.n, e);
+    lar_free(before);
+    LAR_TRY(st);
+    s->logits = s->last_row = part.logits + (size_t)(part.n - 1) * n_vocab;
+    s->held = lar_seq_length(t->session->seq);
+    s->at += (size_t)part.n;
+    return LAR_OK;
+}
+
+static lar_status prompt_step(lar_task *t, lar_err *e)
+{
+    const params *p = t->params;
+    state *s = t->state;
+    lar_session *ses = t->session;
+    if (p->prompt_logprobs && p->logprobs >= 0)
+        LAR_TRY(judged_step(t, e));
+    else
+        LAR_TRY(plain_step(t, e));
     if (s->at < s->prompt.n) {
         s->logits = NULL;
         return lar_task_progress(t, (double)s->at / (double)s->prompt.n, "prompt", e);
@@ -624,6 +722,12 @@ static lar_status token_step(lar_task *t, lar_err *e)
         return LAR_OK;
     }
     LAR_TRY(lar_ids_add(&s->out, id, e));
+    if (p->logprobs >= 0) {
+        const json_t *entry;
+        LAR_TRY(
+            lar_logprobs_put(&s->said, tok, s->logits, t->model->net->hp.n_vocab, id, &entry, e));
+        LAR_TRY(lar_task_token(t, entry, e));
+    }
     LAR_TRY(lar_answer_put(&s->answer, t, id, e));
     if (s->answer.stopped) {
         s->stop_reason = "stop";
@@ -703,6 +807,10 @@ static lar_status deliver_result(lar_task *t, lar_err *e)
     for (size_t i = 0; i < s->out.n; i++)
         lar_json_push(ids, json_integer(s->out.p[i]), &bad);
     lar_json_put(r, "tokens", ids, &bad);
+    if (s->said.list)
+        lar_json_put(r, "logprobs", json_incref(s->said.list), &bad);
+    if (s->asked.list)
+        lar_json_put(r, "prompt_logprobs", json_incref(s->asked.list), &bad);
     lar_json_put(r, "stop_reason", json_string(s->stop_reason), &bad);
     if (lar_constraint_filter(&s->constraint))
         lar_json_put(r, "complete", json_boolean(is_complete(s)), &bad);
@@ -756,6 +864,8 @@ static void finish(lar_task *t)
     lar_seat_leave(t->session->seat);
     if (s->spec)
         lar_spec_end(s->spec);
+    lar_logprobs_free(&s->said);
+    lar_logprobs_free(&s->asked);
     lar_ids_free(&s->prompt);
     lar_ids_free(&s->breakers);
     lar_ids_free(&s->out);

@@ -106,6 +106,7 @@ json_t *lar_task_schema_json(const lar_task_def *def); /* new reference */
 lar_status lar_task_text(lar_task *t, lar_event_kind kind, const char *s, size_t n, lar_err *e);
 lar_status lar_task_progress(lar_task *t, double done, const char *what, lar_err *e);
 lar_status lar_task_notice(lar_task *t, lar_err *e, const char *fmt, ...) LAR_PRINTF(3, 4);
+lar_status lar_task_token(lar_task *t, const json_t *token, lar_err *e);
 lar_status lar_task_result(lar_task *t, json_t *result, lar_err *e); /* steals the reference */
 /* The same of an object built with lar_json_put: LAR_ENOMEM where `bad`. */
 lar_status lar_task_built(lar_task *t, json_t *result, bool bad, lar_err *e);
