@@ -80,13 +80,19 @@ lar_status serve_task(serve_call *c, const serve_model *m, const char *task, con
                       json_t **result, lar_err *e)
 {
     listener l = {.c = c};
+    lar_session *s = NULL;
     lar_request *r = NULL;
     lar_status st = lar_request_new(serve_runtime(serve_of(c)), task, &r, e);
     if (st == LAR_OK)
         st = lar_request_set_model(r, m->model, e);
+    if (st == LAR_OK && strcmp(task, "embed") == 0) /* whole texts in a step: memory of its own */
+        st = lar_session_new(m->model, NULL, &s, e);
+    if (st == LAR_OK && s)
+        st = lar_request_set_session(r, s, e);
     if (st == LAR_OK)
         st = run(c, r, fields, &l, e);
     lar_request_free(r);
+    lar_session_free(s);
     if (st != LAR_OK)
         json_decref(l.result);
     *result = st == LAR_OK ? l.result : NULL;

@@ -176,6 +176,11 @@ static const serve_route routes[] = {
      .run = serve_openai_completions,
      .help = "Continue a text",
      .task = "generate"},
+    {.method = "POST",
+     .path = "/v1/embeddings",
+     .run = serve_openai_embeddings,
+     .help = "Texts to vectors",
+     .task = "embed"},
     {.method = "GET", .path = "/v1/models", .run = models, .help = "List the models"},
     {.method = "GET", .path = "/v1/models/*", .run = one_model, .help = "Show a model"},
 };

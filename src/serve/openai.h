@@ -6,6 +6,7 @@
 json_t *serve_openai_error(int status, const char *kind, const char *param, const char *message);
 void serve_openai_chat(serve_call *c);
 void serve_openai_completions(serve_call *c);
+void serve_openai_embeddings(serve_call *c);
 
 enum { SERVE_N_MOST = 16, SERVE_STOPS_MOST = 16, SERVE_TOP_MOST = 20 };
 
