@@ -396,14 +396,15 @@ static lar_status put_specials(lar_hf *h, const vocab *v, const json_t *tok, con
                {"pad", KEY "padding_token_id"}, {"cls", KEY "cls_token_id"},
                {"mask", KEY "mask_token_id"}};
     const json_t *post = json_object_get(tok, "post_processor");
+    const bool wordpiece = strcmp(kind, "bert") == 0; /* begins with [CLS], ends with [SEP] */
     bool first = false, last = false;
     for (size_t i = 0; i < LAR_LEN(ids); i++)
-        put_special(h, v, tc, gc, ids[i].name, ids[i].key);
+        put_special(h, v, tc, gc, i == 0 && wordpiece ? "cls" : ids[i].name, ids[i].key);
     put_eot(h, v, tc, gc);
     find_template(post, &first, &last);
     put_flag(h, tc, "add_bos_token", json_is_object(post), first, KEY "add_bos_token");
     put_flag(h, tc, "add_eos_token", json_is_object(post), last,
-             strcmp(kind, "bert") == 0 ? KEY "add_sep_token" : KEY "add_eos_token");
+             wordpiece ? KEY "add_sep_token" : KEY "add_eos_token");
     return LAR_OK;
 }
 
