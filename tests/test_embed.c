@@ -60,8 +60,8 @@ static lar_status ask(const char *file, const char *cpu, const char *task, const
                       json_t **result, lar_err *e)
 {
     lar_runtime *rt = runtime(cpu);
-    lar_model *m;
-    lar_session *s;
+    lar_model *m = NULL;
+    lar_session *s = NULL;
     lar_request *r;
     const lar_session_options so = {.size = sizeof so, .kv_type = "f32"};
     char *text = json_dumps(set, 0);

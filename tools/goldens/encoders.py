@@ -6,6 +6,7 @@ Per entry of MODELS a folder NAME with config.json, model.safetensors (BF16), to
 "pooling": the folder's, "options": [{"name", "config": {key: value}, "distance"}]}. Vectors are those of transformers'
 states in F32, eager attention, pooled here, before normalisation. An option is a change of config.json that switches a
 feature off, with how far the mean vectors move then, in std. Usage: encoders.py [OUT_FOLDER [NAME...]].
+With --minilm FOLDER it writes minilm.json instead: what all-MiniLM-L6-v2, which lies there, makes of texts.
 """
 import json
 import pathlib
@@ -134,7 +135,30 @@ def make(out, name, cls, config, tokenizer, pooling, options):
     print(name, f"std {std:.3f}", *[f"{o['name']} {o['distance']:.3f}" for o in made], sep=", ")
 
 
+MINILM = ["", "Hello world", "The capital of France is Paris.", "日本語のテキストです。中文也可以", "😀🎉 emoji ok 👨‍👩‍👧",
+          "Ünïcödé déjà VU naïve ﬁ ﬂ Ⅳ", "a" * 150 + " long word", "word " * 600, "don't; it's 3.14% (a+b)",
+          "\t tabs\nand\r\nlines  ", "Привет мир", "한국어 문장", "اللغة العربية", "straße İstanbul"]
+
+
+def minilm(folder, out):
+    """Mean of the states, 1 long; cut at 256 tokens, as its sentence_bert_config.json says."""
+    tk, model = T.AutoTokenizer.from_pretrained(folder), T.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    tk.backend_tokenizer.no_truncation(), tk.backend_tokenizer.no_padding()
+    tokens, vectors = [], []
+    for t in MINILM:
+        ids = tk(t, truncation=True, max_length=256)["input_ids"]
+        with torch.no_grad():
+            v = torch.nn.functional.normalize(model(torch.tensor([ids])).last_hidden_state[0].mean(0), dim=0)
+        tokens.append(len(ids))
+        vectors.append([float(f"{x:.7g}") for x in v.tolist()])
+    (out / "minilm.json").write_text(json.dumps(
+        dict(texts=MINILM, tokens=tokens, vectors=vectors, made_by=dict(transformers=T.__version__, torch=torch.__version__)),
+        ensure_ascii=False) + "\n")
+
+
 def main():
+    if sys.argv[1:2] == ["--minilm"]:
+        return minilm(sys.argv[2], pathlib.Path(__file__).resolve().parents[2] / "tests/data/embed")
     root = pathlib.Path(__file__).resolve().parents[2]
     out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else root / "tests/data/embed"
     for name in sys.argv[2:] or MODELS:
