@@ -307,12 +307,159 @@ static void test_masks(void **state)
     }
 }
 
+/* ---- hostile grammars
+ * ----------------------------------------------------------------------------------- */
+
+/* Seconds that any of these may take even under sanitizers on a busy machine; what is not bounded
+ * takes for ever. */
+#define BOUND 60.0
+
+static void repeat(lar_buf *b, const char *what, size_t times)
+{
+    for (size_t i = 0; i < times; i++)
+        lar_buf_puts(b, what);
+}
+
+/* Read or refused, in bounded time and memory. */
+static void test_hostile_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *again, *after;
+        size_t times;
+    } texts[] = {
+        {"root ::= ", "(", "", 200000},
+        {"root ::= ", "(", "\"a\"", 60},
+        {"root ::= \"", "a", "\"", 1 << 20},
+        {"root ::= \"x\"", "| \"ab\"", "", 200000},
+        {"root ::= [", "a-z", "]", 200000},
+        {"root ::= ", "[^a]{100}", "", 2000},
+        {"root ::= a\n", "a", " ::= \"b\"", 100000},
+        {"root ::= \"a\"", "?", "", 100000},
+        {"root ::= (", "\"a\"? ", ")*", 20000},
+        {"root ::= ", "(\"a\"? ", "", 50},
+        {"", "#\n", "", 1 << 20},
+        {"root ::= ", "a ", "\na ::= \"a\"?", 20000},
+    };
+    for (size_t i = 0; i < LAR_LEN(texts); i++) {
+        lar_buf b = {0};
+        lar_err e = {0};
+        lar_grammar *g = NULL;
+        const double t0 = lar_clock();
+        lar_buf_puts(&b, texts[i].before);
+        repeat(&b, texts[i].again, texts[i].times);
+        lar_buf_puts(&b, texts[i].after);
+        const lar_status st = lar_grammar_gbnf(b.p, b.n, &g, &e);
+        if (st != LAR_OK && st != LAR_EARG)
+            fail_msg("text %zu: %s", i, e.msg);
+        if (g)
+            assert_true(lar_grammar_bytes(g) < 100u << 20);
+        assert_true(lar_clock() - t0 < BOUND);
+        lar_grammar_free(g);
+        lar_buf_free(&b);
+    }
+    /* Rules that each begin with the next. */
+    lar_buf b = {0};
+    lar_err e;
+    lar_grammar *g = NULL;
+    lar_buf_puts(&b, "root ::= r0\n");
+    for (int i = 0; i < 1000; i++)
+        lar_buf_printf(&b, "r%d ::= r%d \"x\" | r%d\n", i, i + 1, i + 1);
+    lar_buf_puts(&b, "r1000 ::= \"y\"");
+    assert_int_equal(lar_grammar_gbnf(b.p, b.n, &g, &e), LAR_OK);
+    assert_int_equal(judge(g, "yxx", 3), 'w');
+    lar_grammar_free(g);
+    lar_buf_free(&b);
+}
+
+/* Many ways to read a text: merged, or refused as too many. */
+static void test_ambiguity(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grammar, *again, *after;
+        size_t times;
+        bool may_fail;
+    } texts[] = {
+        {"root ::= s\ns ::= \"a\" s \"b\" | \"a\" s \"c\" | \"a\"", "a", "bcb", 3000, false},
+        {"root ::= s\ns ::= \"a\" s s | \"a\"", "a", "", 200, true},
+        {"root ::= s\ns ::= \"a\" s \"b\" | \"a\" \"a\" s \"c\" | \"a\"", "a", "bc", 300, true},
+        {"root ::= (\"a\"* \"a\"* \"a\"*)*", "a", "", 3000, false},
+        {"root ::= x x x x x x x x\nx ::= \"a\"{0,50}", "a", "", 400, false},
+        {"root ::= a a a\na ::= b b b\nb ::= c c c\nc ::= \"x\"? \"x\"?", "x", "", 54, false},
+        {"root ::= v\nv ::= \"[\" v \"]\" | \"0\"", "[", "0]]", 300000, false},
+    };
+    for (size_t i = 0; i < LAR_LEN(texts); i++) {
+        lar_grammar *g = gbnf(texts[i].grammar);
+        lar_matcher *m;
+        lar_buf b = {0};
+        lar_err e;
+        bool fits = false;
+        lar_status st = LAR_OK;
+        const double t0 = lar_clock();
+        assert_int_equal(lar_matcher_new(g, NULL, &m, &e), LAR_OK);
+        repeat(&b, texts[i].again, texts[i].times);
+        lar_buf_puts(&b, texts[i].after);
+        for (size_t at = 0; at < b.n && st == LAR_OK; at += 4) {
+            st = lar_matcher_feed(m, b.p + at, LAR_MIN((size_t)4, b.n - at), &fits, &e);
+            assert_true(st != LAR_OK || fits);
+        }
+        if (st != LAR_OK && (st != LAR_EARG || !texts[i].may_fail))
+            fail_msg("text %zu: %s", i, e.msg);
+        assert_true(lar_matcher_bytes(m) < 200u << 20);
+        assert_true(lar_clock() - t0 < BOUND);
+        lar_matcher_free(m);
+        lar_grammar_free(g);
+        lar_buf_free(&b);
+    }
+}
+
+/* ---- allocations that fail
+ * --------------------------------------------------------------------------------- */
+
+static lar_status use(const char *grammar, const char *text, lar_err *e)
+{
+    lar_grammar *g = NULL;
+    lar_matcher *m = NULL;
+    bool fits = true;
+    lar_status st = lar_grammar_gbnf(grammar, strlen(grammar), &g, e);
+    if (st == LAR_OK)
+        st = lar_matcher_new(g, NULL, &m, e);
+    for (; st == LAR_OK && *text && fits; text++)
+        st = lar_matcher_feed(m, text, 1, &fits, e);
+    if (st == LAR_OK)
+        assert_true(fits);
+    lar_matcher_free(m);
+    lar_grammar_free(g);
+    return st;
+}
+
+static void test_allocations(void **state)
+{
+    (void)state;
+    if (!oom_linked())
+        skip();
+    for (long n = 0;; n++) {
+        lar_err e = {0};
+        oom_fail_at(n);
+        const lar_status st = use(JSON, "{\"a\": [1, {\"é\": null}]}", &e);
+        const bool hit = oom_hit();
+        oom_fail_at(-1);
+        if (!hit) {
+            assert_int_equal(st, LAR_OK);
+            break;
+        }
+        if (st != LAR_ENOMEM)
+            fail_msg("allocation %ld: %s", n, st ? e.msg : "success");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepts),
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_accepts),   cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_masks),     cmocka_unit_test(test_hostile_texts),
+        cmocka_unit_test(test_ambiguity), cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

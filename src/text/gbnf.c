@@ -112,7 +112,7 @@ static lar_status find_rule(parser *s, const char *name, size_t n, uint32_t *out
     if (*out == UINT32_MAX)
         return s->rules.oom ? no_memory(s) : fault(s, name, "too many rules");
     s->slot[i] = *out + 1;
-    locate(s, name, &s->rules.rule[*out].line, &s->rules.rule[*out].column);
+    s->rules.rule[*out].at = name;
     return LAR_OK;
 }
 
@@ -416,9 +416,12 @@ static lar_status parse(parser *s, uint32_t *root)
         const lar_rule *r = &s->rules.rule[i];
         if (!r->body && i == *root)
             return lar_fail(s->e, LAR_EARG, "grammar: there is no rule 'root'");
-        if (!r->body)
+        if (!r->body) {
+            int line, column;
+            locate(s, r->at, &line, &column);
             return lar_fail(s->e, LAR_EARG, "grammar: line %d, column %d: there is no rule '%.60s'",
-                            r->line, r->column, r->name);
+                            line, column, r->name);
+        }
     }
     return LAR_OK;
 }

@@ -38,7 +38,7 @@ typedef struct lar_expr {
 typedef struct lar_rule {
     const char *name;
     lar_expr *body; /* NULL: used, not defined yet */
-    int line, column;
+    const char *at; /* where it was named first, for messages */
 } lar_rule;
 
 /* Rules being built. Out of memory sticks: builders then return NULL, and take NULL parts. */
