@@ -176,6 +176,9 @@ static void check_keywords(lar_schema_build *b, const json_t *s, const char *pat
             lar__schema_fault(b, path, "%s: want an array", lists[i]);
     if (json_object_get(s, "properties") && !json_is_object(json_object_get(s, "properties")))
         lar__schema_fault(b, path, "properties: want an object");
+    /* Below it "#" would mean something else. */
+    if (s != b->root && json_is_string(json_object_get(s, "$id")))
+        lar__schema_fault(b, path, "the keyword '$id' is not supported but at the root");
     lar__schema_types(s, &fine);
     if (!fine)
         lar__schema_fault(b, path,

@@ -199,11 +199,18 @@ static bool parts_fit(lar_schema_judge *j, const json_t *s, const json_t *v, int
     for (size_t k = 0; k < LAR_LEN(names); k++) {
         const json_t *list = json_object_get(s, names[k]);
         json_t *x;
-        size_t i, n = 0;
+        size_t i, n = 0, sure = 0;
+        const bool before = j->unsure;
+        bool any = false;
         json_array_foreach(list, i, x)
         {
-            n += lar__schema_accepts(j, x, v, depth + 1);
+            j->unsure = false;
+            const bool yes = lar__schema_accepts(j, x, v, depth + 1);
+            n += yes;
+            sure += yes && !j->unsure;
+            any = any || j->unsure;
         }
+        j->unsure = before || (any && !(k == 1 && sure)); /* one of anyOf is enough */
         if (list && (k == 0 ? n < json_array_size(list) : k == 1 ? !n : n != 1))
             return false;
     }
