@@ -183,11 +183,12 @@ static void read_text(serve_tools *t, bool last)
     size_t n =
         found ? (size_t)(found - t->in.p) : t->in.n - (last ? 0 : may_begin(t->in.p, t->in.n));
     size_t shown = n;
-    while (found && shown && strchr(" \n", t->in.p[shown - 1])) /* lines before a mark */
+    /* Blank lines around calls are no text; those at the end may be before one. */
+    while ((found || !last || t->calls) && shown && strchr(" \n", t->in.p[shown - 1]))
         shown--;
     t->started = t->started || shown;
     tell(t, SERVE_TOOL_TEXT, t->in.p, shown);
-    drop(t, n);
+    drop(t, found || last ? n : shown);
     if (found) {
         drop(t, strlen(marks[m].open));
         t->inside = true;
