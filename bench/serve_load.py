@@ -2,7 +2,8 @@
 """serve_load.py URL MODEL [CLIENTS...] - tokens per second of a server that speaks OpenAI's API.
 
 For each number of clients: every client asks for 64 tokens of a prompt of its own, streamed, twice;
-printed are all tokens per second together and the median time to the first one. Standard library only.
+printed are all chunks (tokens, with most servers) per second together and the median time to the first.
+Standard library only.
 """
 import http.client
 import json
@@ -42,7 +43,7 @@ def main():
             t.join()
         took = time.monotonic() - t0
         print("%3d clients  %7.1f tokens/s  first after %.3f s" %
-              (n, TOKENS * ROUNDS * n / took, statistics.median(firsts)), flush=True)
+              (n, sum(counts) / took, statistics.median(firsts)), flush=True)
 
 
 main()
