@@ -29,7 +29,7 @@ static char judge(const lar_grammar *g, const char *p, size_t n)
 {
     lar_err e;
     lar_matcher *m;
-    bool fits;
+    bool fits = false;
     char verdict = '-';
     if (lar_matcher_new(g, NULL, &m, &e) != LAR_OK ||
         lar_matcher_feed(m, p, n, &fits, &e) != LAR_OK)

@@ -9,10 +9,10 @@
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 enum {
-    LAR_RULE_DEPTH = 64,        /* groups in groups */
-    LAR_RULE_MANY = UINT32_MAX, /* no upper limit */
+    LAR_RULE_DEPTH = 64, /* groups in groups */
     LAR_RULES_MOST = 1 << 16
 };
+#define LAR_RULE_MANY UINT32_MAX /* times: no upper limit */
 
 typedef struct lar_range {
     uint32_t lo, hi; /* code points */
