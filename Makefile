@@ -61,7 +61,7 @@ VFLAGS_dotprod := -march=armv8.2-a+dotprod
 VFLAGS_i8mm    := $(VFLAGS_dotprod)+i8mm
 
 ENGINE  := base tensor quant ops device/cpu format nn models infer
-HOUSE   := text convert tasks api
+HOUSE   := text convert store tasks api
 SRC_ONCE := $(foreach r,$(filter-out $(VARIANT_ROOMS),$(ENGINE)) $(HOUSE),$(wildcard src/$(r)/*.c))
 SRC_VAR := $(foreach r,$(VARIANT_ROOMS),$(wildcard src/$(r)/*.c))
 ifneq ($(WINDOWS),)
@@ -70,6 +70,12 @@ EXE     := .exe
 else
 SRC_ONCE := $(filter-out %_win.c,$(SRC_ONCE))
 endif
+PKGS    := jansson libpcre2-8 libutf8proc libsodium libcurl sqlite3
+# On Windows the store does without what is not there: *_none.c say so.
+ABSENT  := $(if $(WINDOWS),$(foreach p,libcurl sqlite3,$(shell $(PKG_CONFIG) --exists $(p) || echo $(p))))
+USED    := $(filter-out $(ABSENT),$(PKGS))
+SRC_ONCE := $(filter-out $(if $(filter libcurl,$(USED)),%/http_none.c,%/http.c) \
+	$(if $(filter sqlite3,$(USED)),%/index_none.c,%/index.c),$(SRC_ONCE))
 OBJ     := $(SRC_ONCE:%.c=$(B)/%.o) $(foreach v,$(VARIANTS),$(SRC_VAR:%.c=$(B)/%.$(v).o))
 ENGINE_OBJ := $(foreach r,$(ENGINE),$(filter $(B)/src/$(r)/%,$(OBJ)))
 # The server is a part of the command, where its library is.
@@ -77,10 +83,9 @@ SERVE   := $(if $(WINDOWS),,$(shell $(PKG_CONFIG) --exists libmicrohttpd 2>/dev/
 APP_SRC := $(filter-out $(if $(SERVE),,src/app/verb_serve.c),$(wildcard src/app/*.c)) $(if $(SERVE),$(wildcard src/serve/*.c))
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 
-PKGS    := jansson libpcre2-8 libutf8proc libsodium
 APP_PKGS := $(if $(WINDOWS),,libedit) $(if $(SERVE),libmicrohttpd)
-PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(USED) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(USED) 2>/dev/null)
 APP_CFLAGS := $(if $(SERVE),-DLAR_SERVE) $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
 APP_LIBS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --libs $(APP_PKGS) 2>/dev/null))
 LIBS    := $(PKG_LIBS) $(if $(WINDOWS),-lpsapi -lshell32,-lm -pthread)
@@ -185,7 +190,7 @@ install: $(B)/lar$(EXE) $(B)/liblar.a $(B)/$(SHARED)
 	install -m 644 include/lar.h $(DESTDIR)$(PREFIX)/include/
 	install -d $(DESTDIR)$(PREFIX)/share/lar/evals
 	install -m 644 share/evals/*.json $(DESTDIR)$(PREFIX)/share/lar/evals/
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(PKGS)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(USED)|' lar.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lar.pc
 clean:
 	rm -rf $(OUT) lar
 .PHONY: all tests bench engine fuzz lib shared where test format lint install clean
