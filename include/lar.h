@@ -112,6 +112,8 @@ typedef struct lar_model_options {
     int vocab_only; /* non-zero: tokenizer and metadata only; weights are not bound */
 } lar_model_options;
 
+/* `path` is a file or, where there is no such file, a name that the task `list` shows (or the first
+ * digits of its SHA-256). */
 LAR_API lar_status lar_model_open(lar_runtime *rt, const char *path, const lar_model_options *opts,
                                   lar_model **out, lar_err *e);
 LAR_API void lar_model_free(lar_model *m);

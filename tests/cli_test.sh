@@ -64,7 +64,7 @@ call version --json
 ok "version --json" json "$out" 'j["version"] and j["abi"] >= 0'
 call
 ok "no verb: help" says "$out" '^Verbs'
-for verb in chat run list show tokenize template logits bench eval doctor cache convert quantize imatrix perplexity completion help version; do
+for verb in chat run list pull rm verify show tokenize template logits bench eval doctor cache convert quantize imatrix perplexity completion help version; do
     call help "$verb"
     ok "help $verb" code 0
     ok "help $verb: usage" says "$out" "^Usage: lar $verb"

@@ -21,6 +21,7 @@ package_on() {
     dnf:lib*-dev)
         local name=${2%-dev}
         case $name in libjansson | libpcre2 | libutf8proc) name=${name#lib} ;; esac
+        case $name in libcurl4-openssl) name=libcurl ;; libsqlite3) name=sqlite ;; esac
         echo "$name-devel"
         ;;
     brew:build-essential | brew:clang | brew:python3-venv) ;;
@@ -29,6 +30,7 @@ package_on() {
     brew:lib*-dev)
         local name=${2%-dev}
         case $name in libedit) ;; *) name=${name#lib} ;; esac
+        case $name in curl4-openssl) name=curl ;; sqlite3) name=sqlite ;; esac
         echo "$name"
         ;;
     *) echo "$2" ;;

@@ -1,5 +1,7 @@
 /* model.c - lar_model: the file, its vocabulary, chat template and bound weights. */
 #include "api/api.h"
+#include "base/os.h"
+#include "store/store.h"
 #include "text/grammar.h"
 #include <string.h>
 
@@ -42,6 +44,19 @@ static lar_status open_vocab(lar_model *m, bool must, lar_err *e)
     return LAR_OK;
 }
 
+/* A file that exists is that file; else a word without a folder may be a name in the store. */
+static lar_status open_file(const char *path, lar_gguf **out, lar_err *e)
+{
+    lar_file_id id;
+    char *found;
+    if (strpbrk(path, "/\\") || lar_file_identify(path, &id, NULL) == LAR_OK ||
+        lar_store_path(path, &found, NULL) != LAR_OK)
+        return lar_gguf_open(path, out, e);
+    lar_status s = lar_gguf_open(found, out, e);
+    lar_free(found);
+    return s;
+}
+
 lar_status lar_model_open(lar_runtime *rt, const char *path, const lar_model_options *opts,
                           lar_model **out, lar_err *e)
 {
@@ -58,7 +73,7 @@ lar_status lar_model_open(lar_runtime *rt, const char *path, const lar_model_opt
     atomic_init(&m->refs, 1);
     m->rt = rt;
     lar__ref(&rt->refs);
-    lar_status s = lar_gguf_open(path, &m->gguf, e);
+    lar_status s = open_file(path, &m->gguf, e);
     if (s == LAR_OK)
         s = open_vocab(m, !o.vocab_only, e);
     if (s == LAR_OK)

@@ -136,7 +136,14 @@ typedef struct cli_flag {
     bool def_on;         /* a bool that is true unless --no-NAME */
 } cli_flag;
 
-enum { CLI_G_MODEL = 1, CLI_G_SESSION = 2, CLI_G_RUNTIME = 4, CLI_G_JSON = 8, CLI_G_DRAFT = 16 };
+enum {
+    CLI_G_MODEL = 1,
+    CLI_G_SESSION = 2,
+    CLI_G_RUNTIME = 4,
+    CLI_G_JSON = 8,
+    CLI_G_DRAFT = 16,
+    CLI_G_LINES = 32 /* progress also where there is no terminal: a line now and then */
+};
 
 typedef struct cli_args cli_args;
 typedef struct cli_verb {
@@ -209,14 +216,14 @@ bool cli_model_is(const char *word);         /* a file, *.gguf, or a fetched nam
 
 typedef struct cli_model_entry {
     char *name, *path;
-    double size;
     bool is_default;
 } cli_model_entry;
 typedef struct cli_model_list {
     cli_model_entry *p;
     size_t n, cap;
 } cli_model_list;
-lar_status cli_models_list(cli_model_list *out, lar_err *e); /* sorted by name; no folder: none */
+lar_status cli_models_list(cli_model_list *out,
+                           lar_err *e); /* sorted by name; by the task `list` */
 void cli_models_free(cli_model_list *l);
 
 /* ---- client.c --------------------------------------------------------------------- */

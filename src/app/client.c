@@ -289,7 +289,13 @@ static void wipe(result_sink *k)
 /* A bar of what is done, on a terminal, once somebody waits. */
 static void draw(result_sink *k, double done, const char *text)
 {
+    enum { LINE_SECONDS = 5 };
     const double now = lar_clock();
+    if (!k->a->ui.tty_err && (k->a->verb->groups & CLI_G_LINES) && !cli_is_on(k->a, "json") &&
+        now - k->drawn >= LINE_SECONDS) {
+        fprintf(stderr, "%s\n", text);
+        k->drawn = now;
+    }
     if (!k->a->ui.tty_err || now - k->drawn < (k->shown ? 0.1 : 0.5))
         return;
     const int width = cli_width(stderr), bar = LAR_MIN(24, width / 4);
@@ -380,6 +386,8 @@ int cli_show_result(cli_args *a, cli_client *c, lar_request *r, lar_status s, la
         code = cli_print_json(&a->ui, result);
     else
         print(a, result);
+    if (code == CLI_OK && cli_num(result, "bad", 0) > 0)
+        code = CLI_FAIL; /* the result says of what */
     json_decref(result);
     lar_request_free(r);
     cli_client_close(c);

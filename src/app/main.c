@@ -5,8 +5,9 @@
 
 extern const cli_verb cli_verb_chat, cli_verb_run, cli_verb_list, cli_verb_show, cli_verb_tokenize,
     cli_verb_template, cli_verb_logits, cli_verb_bench, cli_verb_doctor, cli_verb_cache,
-    cli_verb_convert, cli_verb_perplexity, cli_verb_quantize, cli_verb_imatrix, cli_verb_eval,
-    cli_verb_embed, cli_verb_translate, cli_verb_serve;
+    cli_verb_convert, cli_verb_pull, cli_verb_rm, cli_verb_verify, cli_verb_perplexity,
+    cli_verb_quantize, cli_verb_imatrix, cli_verb_eval, cli_verb_embed, cli_verb_translate,
+    cli_verb_serve;
 
 static int run_help(cli_args *a);
 static int run_version(cli_args *a);
@@ -33,14 +34,15 @@ static const cli_verb verb_version = {.name = "version",
                                       .run = run_version};
 
 const cli_verb *const cli_verbs[] = {
-    &cli_verb_chat,      &cli_verb_run,      &cli_verb_list,       &cli_verb_show,
-    &cli_verb_tokenize,  &cli_verb_template, &cli_verb_logits,     &cli_verb_embed,
+    &cli_verb_chat,     &cli_verb_run,        &cli_verb_list,   &cli_verb_show,
+    &cli_verb_tokenize, &cli_verb_template,   &cli_verb_logits, &cli_verb_embed,
 #ifdef LAR_SERVE
     &cli_verb_serve,
 #endif
-    &cli_verb_bench,     &cli_verb_doctor,   &cli_verb_cache,      &cli_verb_convert,
-    &cli_verb_quantize,  &cli_verb_imatrix,  &cli_verb_perplexity, &cli_verb_eval,
-    &cli_verb_translate, &verb_completion,   &verb_help,           &verb_version,
+    &cli_verb_bench,    &cli_verb_doctor,     &cli_verb_cache,  &cli_verb_convert,
+    cli_verb_pull,      cli_verb_rm,          cli_verb_verify,  &cli_verb_quantize,
+    &cli_verb_imatrix,  &cli_verb_perplexity, &cli_verb_eval,   &cli_verb_translate,
+    &verb_completion,   &verb_help,           &verb_version,
 };
 const size_t cli_n_verbs = LAR_LEN(cli_verbs);
 

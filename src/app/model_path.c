@@ -1,8 +1,6 @@
-/* model_path.c - where fetched models lie and which file a name means. A model is DIR/NAME.gguf;
- * the file DIR/default holds the name of the one that is used when none is given. Depends on base.
- */
+/* model_path.c - which file a name means, by the task `list`, and where the command keeps its own
+ * files. Depends on lar.h. */
 #include "app/app.h"
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,14 +56,10 @@ char *cli_cache_dir(const char *name)
     return xdg_path("XDG_CACHE_HOME", ".cache", path);
 }
 
-static bool is_file(const char *path, double *size)
+static bool is_file(const char *path)
 {
     struct stat st;
-    if (stat(path, &st) != 0 || (st.st_mode & S_IFMT) != S_IFREG)
-        return false;
-    if (size)
-        *size = (double)st.st_size;
-    return true;
+    return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == S_IFREG;
 }
 
 static bool same_letters(const char *a, const char *b)
@@ -79,65 +73,48 @@ static bool same_letters(const char *a, const char *b)
     return *a == *b;
 }
 
-static int by_name(const cli_model_entry *a, const cli_model_entry *b)
+static bool add_entry(cli_model_list *l, const json_t *m)
 {
-    return strcmp(a->name, b->name);
+    char *name = lar_strdup(cli_str(m, "name", "")), *path = lar_strdup(cli_str(m, "file", ""));
+    if (!name || !path || !lar_grow((void **)&l->p, &l->cap, l->n + 1, sizeof *l->p)) {
+        lar_free(name);
+        lar_free(path);
+        return false;
+    }
+    l->p[l->n++] = (cli_model_entry){name, path, json_is_true(json_object_get(m, "default"))};
+    return true;
 }
 
-/* The name in DIR/default, without a line end; "" when there is none. */
-static void read_default(const char *dir, char *out, size_t size)
+static int on_list(const lar_event *ev, void *user)
 {
-    char *p = path_join(dir, "default");
-    FILE *f = p ? fopen(p, "rb") : NULL;
-    out[0] = 0;
-    if (f) {
-        if (fgets(out, (int)size, f))
-            out[strcspn(out, "\r\n")] = 0;
-        fclose(f);
-    }
-    lar_free(p);
-}
-
-static bool add_entry(cli_model_list *l, const char *dir, const char *file, const char *def)
-{
-    size_t n = strlen(file);
-    if (n <= 5 || !same_letters(file + n - 5, ".gguf"))
-        return true;
-    char *path = path_join(dir, file), *name = lar_strndup(file, n - 5);
-    double size = 0;
-    bool ok = path && name;
-    if (ok && is_file(path, &size)) {
-        ok = lar_grow((void **)&l->p, &l->cap, l->n + 1, sizeof *l->p);
-        if (ok) {
-            cli_model_entry e = {name, path, size, same_letters(name, def)};
-            size_t at = l->n++;
-            for (; at > 0 && by_name(&e, &l->p[at - 1]) < 0; at--)
-                l->p[at] = l->p[at - 1];
-            l->p[at] = e;
-            return true;
-        }
-    }
-    lar_free(path);
-    lar_free(name);
-    return ok;
+    if (lar_event_get_kind(ev) == LAR_EVENT_RESULT)
+        *(json_t **)user = json_loads(lar_event_get_json(ev), 0, NULL);
+    return 0;
 }
 
 lar_status cli_models_list(cli_model_list *out, lar_err *e)
 {
+    lar_runtime *rt = NULL;
+    lar_request *r = NULL;
+    json_t *j = NULL, *m;
+    size_t i;
+    const lar_runtime_options o = {.size = sizeof o, .threads = 1, .cpu = "generic"};
     *out = (cli_model_list){0};
-    char *dir = cli_models_dir(), def[256];
-    DIR *d = dir ? opendir(dir) : NULL;
-    lar_status s = LAR_OK;
-    if (d) {
-        read_default(dir, def, sizeof def);
-        for (struct dirent *it = readdir(d); it && s == LAR_OK; it = readdir(d))
-            if (!add_entry(out, dir, it->d_name, def))
-                s = lar_fail(e, LAR_ENOMEM, "out of memory");
-        closedir(d);
+    lar_status s = lar_runtime_new(&o, &rt, e);
+    if (s == LAR_OK)
+        s = lar_request_new(rt, "list", &r, e);
+    if (s == LAR_OK)
+        s = lar_request_run(r, on_list, &j, e);
+    json_array_foreach(json_object_get(j, "models"), i, m)
+    {
+        if (s == LAR_OK && !add_entry(out, m))
+            s = lar_fail(e, LAR_ENOMEM, "out of memory");
     }
-    lar_free(dir);
-    if (s == LAR_OK && out->n == 1)
-        out->p[0].is_default = true;
+    json_decref(j);
+    lar_request_free(r);
+    lar_runtime_free(rt);
+    if (s == LAR_ENOTFOUND)
+        return LAR_OK; /* no home, no models */
     if (s != LAR_OK)
         cli_models_free(out);
     return s;
@@ -200,7 +177,7 @@ bool cli_model_is(const char *word)
 {
     const size_t n = strlen(word);
     cli_model_list l;
-    if (is_file(word, NULL) || (n > 5 && same_letters(word + n - 5, ".gguf")))
+    if (is_file(word) || (n > 5 && same_letters(word + n - 5, ".gguf")))
         return true;
     if (cli_models_list(&l, NULL) != LAR_OK)
         return false;
@@ -212,8 +189,8 @@ bool cli_model_is(const char *word)
 bool cli_model_looks_like(const char *word)
 {
     if (strpbrk(word, " \t\n?!"))
-        return is_file(word, NULL);
-    if (is_file(word, NULL) || is_path(word))
+        return is_file(word);
+    if (is_file(word) || is_path(word))
         return true;
     cli_model_list l;
     if (cli_models_list(&l, NULL) != LAR_OK)
@@ -228,7 +205,7 @@ static lar_status no_default(const cli_model_list *l, lar_err *e)
     if (l->n == 0)
         return lar_fail(e, LAR_ENOTFOUND,
                         "no model is given and none is fetched; give a GGUF file with -m FILE, or "
-                        "let ./start fetch one");
+                        "fetch one with `lar pull`");
     return lar_fail(e, LAR_ENOTFOUND,
                     "no model is given and none of the %zu fetched is the default; see `lar list`",
                     l->n);
@@ -237,7 +214,7 @@ static lar_status no_default(const cli_model_list *l, lar_err *e)
 lar_status cli_model_path(const char *name, char **path, lar_err *e)
 {
     *path = NULL;
-    if (name && is_file(name, NULL)) {
+    if (name && is_file(name)) {
         *path = lar_strdup(name);
         return *path ? LAR_OK : lar_fail(e, LAR_ENOMEM, "out of memory");
     }

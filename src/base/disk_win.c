@@ -12,8 +12,8 @@
 static lar_status sys_fail(lar_err *e, const char *path, const char *what)
 {
     const DWORD err = GetLastError();
-    lar_status code = err == ERROR_FILE_NOT_FOUND || err == ERROR_PATH_NOT_FOUND ? LAR_ENOTFOUND
-                                                                                  : LAR_EIO;
+    lar_status code =
+        err == ERROR_FILE_NOT_FOUND || err == ERROR_PATH_NOT_FOUND ? LAR_ENOTFOUND : LAR_EIO;
     return lar_fail(e, code, "%s: %s (error %lu)", path, what, (unsigned long)err);
 }
 
@@ -251,9 +251,8 @@ lar_status lar_link_make(const char *target, const char *path, lar_err *e)
 char *lar_file_real(const char *path)
 {
     wchar_t *wide = widen(path), real[4096];
-    HANDLE h = wide ? CreateFileW(wide, 0,
-                                  FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
-                                  OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL)
+    HANDLE h = wide ? CreateFileW(wide, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                                  NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL)
                     : INVALID_HANDLE_VALUE;
     lar_free(wide);
     if (h == INVALID_HANDLE_VALUE)

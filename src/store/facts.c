@@ -48,7 +48,8 @@ bool lar__facts_of(lar_store *s, const char *path, const lar_file_id *id, lar__f
     return out->architecture[0] != 0;
 }
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records -----------------------------------------------------------------------------------
+ */
 
 static json_t *read_record(const char *path)
 {

@@ -57,7 +57,8 @@ struct fetching {
     uint64_t rate_bytes;
 };
 
-/* ---- the files --------------------------------------------------------------------------------- */
+/* ---- the files ---------------------------------------------------------------------------------
+ */
 
 static lar_status enough_space(fetching *f, lar_err *e)
 {
@@ -111,9 +112,9 @@ static lar_status check_pieces(fetching *f, lar_err *e)
             f->done_bytes += n;
         }
         if (f->q->o->progress && i % 64 == 0 &&
-            f->q->o->progress(&(lar_store_progress){f->q->what, f->q->before + f->done_bytes,
-                                                    f->q->total, 0},
-                              f->q->o->user))
+            f->q->o->progress(
+                &(lar_store_progress){f->q->what, f->q->before + f->done_bytes, f->q->total, 0},
+                f->q->o->user))
             s = lar_fail(e, LAR_ECANCELLED, "cancelled");
     }
     lar_free(buf);
@@ -154,7 +155,8 @@ static void drop_files(fetching *f)
     lar_file_remove(f->journal_path);
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------ */
+/* ---- pieces ------------------------------------------------------------------------------------
+ */
 
 static lar_status piece_came(fetching *f, lane *l, lar_err *e)
 {
@@ -166,9 +168,11 @@ static lar_status piece_came(fetching *f, lane *l, lar_err *e)
     if (p->wanted && memcmp(sha, p->sha, sizeof sha) != 0) {
         if (++p->tries < TRIES)
             return LAR_OK; /* stays missing */
-        return lar_fail(e, LAR_EFORMAT, "%s: bytes %llu to %llu are wrong %d times: something "
-                        "between here and the source changes files", f->q->what,
-                        (unsigned long long)p->begin, (unsigned long long)p->end, TRIES);
+        return lar_fail(e, LAR_EFORMAT,
+                        "%s: bytes %llu to %llu are wrong %d times: something "
+                        "between here and the source changes files",
+                        f->q->what, (unsigned long long)p->begin, (unsigned long long)p->end,
+                        TRIES);
     }
     memcpy(p->sha, sha, sizeof sha);
     p->done = true;
@@ -201,7 +205,8 @@ static lar_status follow(fetching *f, size_t most, lar_err *e)
     return s;
 }
 
-/* ---- what comes -------------------------------------------------------------------------------- */
+/* ---- what comes --------------------------------------------------------------------------------
+ */
 
 static lar_status lie(fetching *f, lar_err *e, const char *what)
 {
@@ -288,8 +293,9 @@ static lar_status learn_size(fetching *f, lane *l, const lar_http_head *h, lar_e
 static lar_status on_head(fetching *f, lane *l, const lar_http_head *h, lar_err *e)
 {
     if (h->status == 206 && (l->plain || !h->has_range || h->from != l->pos || h->to > l->end))
-        return lie(f, e, l->plain ? "sends a part where the whole was asked for"
-                                  : "sends other bytes than were asked for");
+        return lie(f, e,
+                   l->plain ? "sends a part where the whole was asked for"
+                            : "sends other bytes than were asked for");
     LAR_TRY(see_version(f, h, e));
     if (h->status == 200 && !l->plain) {
         f->plain = true; /* it knows no ranges */
@@ -335,7 +341,8 @@ static lar_status on_data(void *user, const lar_http_head *h, const void *data, 
     return LAR_OK; /* more than was asked for is not looked at */
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------- */
+/* ---- lanes -------------------------------------------------------------------------------------
+ */
 
 static bool open_piece(const lar_piece *p)
 {
@@ -445,7 +452,8 @@ static lar_status ended(fetching *f, lar_http_end *end, lar_err *e)
 {
     lane *l = end->user;
     bool again = end->local ? f->again : end->again;
-    const bool turned = f->plain && !l->plain;
+    const bool turned = f->plain && !l->plain, waiting = lar_clock() < f->resume_at;
+    const bool alive = !l->plain && l->pos - l->start >= GOOD_BYTES;
     f->again = false;
     release(f, l, !end->local && end->status != LAR_OK);
     if (end->status == LAR_OK && l->pos >= l->end)
@@ -454,15 +462,18 @@ static lar_status ended(fetching *f, lar_http_end *end, lar_err *e)
         end->status = lar_fail(&end->e, LAR_EIO, "%s: the answer ends too early", f->q->what);
         again = true;
     }
-    if (!again || (!turned && f->failures >= f->q->o->retries))
+    /* Lanes that fail together are one failure; one that brought something is none. */
+    const bool counts = !turned && !alive && !waiting;
+    if (!again || (counts && f->failures >= f->q->o->retries))
         return lar_fail(e, end->status, "%s", end->e.msg);
     regroup(f, end);
-    if (!turned)
+    if (counts)
         f->resume_at = lar_clock() + lar__http_pause(++f->failures, end->wait);
     return LAR_OK;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------------------------------------
+ */
 
 static lar_status report(fetching *f, lar_err *e)
 {
@@ -530,7 +541,8 @@ static lar_status check_whole(fetching *f, uint8_t sha[LAR_SHA256], lar_err *e)
     drop_files(f);
     return lar_fail(e, LAR_EFORMAT,
                     "%s: SHA-256 is %s, want %s: something between here and the source changes "
-                    "files; what came is thrown away", f->q->what, hex, f->q->sha256);
+                    "files; what came is thrown away",
+                    f->q->what, hex, f->q->sha256);
 }
 
 /* Where only the server's next answer can tell whether an older journal holds: begin with what it

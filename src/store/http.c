@@ -74,7 +74,8 @@ void lar_http_free(lar_http *h)
     lar_free(h);
 }
 
-/* ---- the head ---------------------------------------------------------------------------------- */
+/* ---- the head ----------------------------------------------------------------------------------
+ */
 
 /* "NAME: value" -> value without blanks around it. */
 static bool is_field(const char *line, size_t n, const char *name, const char **v, size_t *vn)
@@ -119,12 +120,13 @@ static void read_range(lar_http_head *h, const char *v, size_t n)
     uint64_t last;
     h->has_range = false;
     if (n < 7 || strncasecmp(v, "bytes ", 6) != 0 || !number(&p, end, &h->from) || p >= end ||
-        *p++ != '-' || !number(&p, end, &last) || last < h->from || last == UINT64_MAX || p >= end ||
-        *p++ != '/')
+        *p++ != '-' || !number(&p, end, &last) || last < h->from || last == UINT64_MAX ||
+        p >= end || *p++ != '/')
         return;
     h->to = last + 1;
     h->total = 0;
-    if (!(p + 1 == end && *p == '*') && (!number(&p, end, &h->total) || p != end || h->total <= last))
+    if (!(p + 1 == end && *p == '*') &&
+        (!number(&p, end, &h->total) || p != end || h->total <= last))
         return;
     h->has_range = true;
 }
@@ -201,7 +203,8 @@ static size_t on_body(char *p, size_t one, size_t n, void *user)
     return t->said == LAR_OK ? one * n : 0;
 }
 
-/* ---- one transfer ------------------------------------------------------------------------------ */
+/* ---- one transfer ------------------------------------------------------------------------------
+ */
 
 static void restrict_protocols(CURL *c, bool secure)
 {
@@ -284,8 +287,7 @@ static bool set_up(lar_http_transfer *t)
     return set_fields(t);
 }
 
-lar_status lar_http_start(lar_http *h, const lar_http_get *get, lar_http_transfer **out,
-                          lar_err *e)
+lar_status lar_http_start(lar_http *h, const lar_http_get *get, lar_http_transfer **out, lar_err *e)
 {
     *out = NULL;
     lar_http_transfer *t = lar_alloc(sizeof *t);
@@ -357,8 +359,10 @@ static void judge(lar_http_transfer *t, CURLcode rc, lar_http_end *end)
         end->e = t->e;
         end->local = true;
     } else if (rc == CURLE_UNSUPPORTED_PROTOCOL && t->secure) {
-        end->status = lar_fail(&end->e, LAR_EIO, "%.*s: leads from https to something less safe, "
-                               "which is refused", n, url ? url : "");
+        end->status = lar_fail(&end->e, LAR_EIO,
+                               "%.*s: leads from https to something less safe, "
+                               "which is refused",
+                               n, url ? url : "");
     } else if (rc != CURLE_OK) {
         end->status = lar_fail(&end->e, LAR_EIO, "%.*s: %s", n, url ? url : "",
                                t->message[0] ? t->message : curl_easy_strerror(rc));
@@ -393,4 +397,3 @@ bool lar_http_turn(lar_http *h, double seconds, lar_http_end *end)
         curl_multi_poll(h->multi, NULL, 0, (int)(rest * 1000) + 1, NULL);
     }
 }
-

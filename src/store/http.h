@@ -15,7 +15,7 @@ typedef struct lar_http_head {
     bool has_range; /* Content-Range: from to `to` - 1 of total (0: not said) */
     uint64_t from, to, total;
     bool has_length;
-    uint64_t length;              /* of this answer's body */
+    uint64_t length;               /* of this answer's body */
     char validator[LAR_HTTP_TEXT]; /* a strong ETag, else Last-Modified; "" */
     char weak[LAR_HTTP_TEXT];      /* a weak ETag; "" */
     char error[LAR_HTTP_TEXT];     /* what a hub says in X-Error-Code; "" */

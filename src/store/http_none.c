@@ -12,8 +12,7 @@ void lar_http_free(lar_http *h)
     (void)h;
 }
 
-lar_status lar_http_start(lar_http *h, const lar_http_get *get, lar_http_transfer **out,
-                          lar_err *e)
+lar_status lar_http_start(lar_http *h, const lar_http_get *get, lar_http_transfer **out, lar_err *e)
 {
     (void)h;
     (void)get;

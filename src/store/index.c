@@ -112,7 +112,8 @@ void lar__index_close(lar__index *x)
     lar_free(x);
 }
 
-/* ---- statements -------------------------------------------------------------------------------- */
+/* ---- statements --------------------------------------------------------------------------------
+ */
 
 /* A statement with text and integers bound in order: "t" a string, "i" an int64_t. NULL: no. */
 static sqlite3_stmt *bind(lar__index *x, const char *sql, const char *kinds, ...)

@@ -30,7 +30,8 @@ lar_status lar_pieces_even(uint64_t size, lar_pieces *out, lar_err *e)
     return LAR_OK;
 }
 
-/* ---- reading text ------------------------------------------------------------------------------ */
+/* ---- reading text ------------------------------------------------------------------------------
+ */
 
 typedef struct cursor {
     const char *p, *end;
@@ -101,7 +102,8 @@ lar_status lar_pieces_read(const char *text, size_t n, uint64_t size, lar_pieces
     return lar_fail(e, LAR_EFORMAT, "%s", where.msg);
 }
 
-/* ---- the journal ------------------------------------------------------------------------------- */
+/* ---- the journal -------------------------------------------------------------------------------
+ */
 
 void lar_journal_head(const lar_pieces *p, const char *validator, char out[160])
 {
@@ -118,8 +120,8 @@ void lar_journal_head(const lar_pieces *p, const char *validator, char out[160])
     crypto_hash_sha256_update(&h, (const uint8_t *)validator, strlen(validator));
     crypto_hash_sha256_final(&h, sha);
     sodium_bin2hex(hex, sizeof hex, sha, 16);
-    snprintf(out, 160, "lar-pull 1 %llu %s\n",
-             (unsigned long long)(p->n ? p->p[p->n - 1].end : 0), hex);
+    snprintf(out, 160, "lar-pull 1 %llu %s\n", (unsigned long long)(p->n ? p->p[p->n - 1].end : 0),
+             hex);
 }
 
 uint64_t lar_journal_size(const char *text, size_t n)

@@ -14,8 +14,8 @@ lar_status lar__name_check(const char *name, lar_err *e)
         return lar_fail(e, LAR_EARG, "a model's name does not begin with '%c'", name[0]);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)name[i] < ' ' || strchr("/\\:*?\"<>|", name[i]))
-            return lar_fail(e, LAR_EARG, "'%.60s': a model's name holds none of / \\ : * ? \" < > |",
-                            name);
+            return lar_fail(e, LAR_EARG,
+                            "'%.60s': a model's name holds none of / \\ : * ? \" < > |", name);
     return LAR_OK;
 }
 
@@ -78,8 +78,8 @@ bool lar__blob_hash(const lar_store *s, const char *path, char sha256[LAR_SHA256
     char *real = lar_file_real(path), *dir = lar__store_file(s, "blobs", "", ""),
          *blobs = dir ? lar_file_real(dir) : NULL;
     const size_t n = blobs ? strlen(blobs) : 0;
-    const bool yes = real && n && strncmp(real, blobs, n) == 0 && real[n] == '/' &&
-                     lar__hex_is(real + n + 1);
+    const bool yes =
+        real && n && strncmp(real, blobs, n) == 0 && real[n] == '/' && lar__hex_is(real + n + 1);
     if (yes)
         memcpy(sha256, real + n + 1, LAR_SHA256_HEX);
     lar_free(real);
@@ -88,7 +88,8 @@ bool lar__blob_hash(const lar_store *s, const char *path, char sha256[LAR_SHA256
     return yes;
 }
 
-/* ---- the list ---------------------------------------------------------------------------------- */
+/* ---- the list ----------------------------------------------------------------------------------
+ */
 
 typedef struct listing {
     char **file; /* names in the folder that end with .gguf */
@@ -182,7 +183,7 @@ static lar_status add_model(lar_store *s, lar_store_list *l, const char *file, c
         m.files = n;
     }
     m.name = lar__name_of_file(file);
-    m.path = lar__join(s->dir, file);
+    m.path = lar__path_join(s->dir, file);
     lar_status st = m.name && m.path ? add_files(s, &m, &whole, e) : lar__oom(e);
     if (st != LAR_OK || !whole) {
         free_model(&m);
@@ -207,7 +208,7 @@ static lar_status add_model(lar_store *s, lar_store_list *l, const char *file, c
 static void read_default(const lar_store *s, char out[256])
 {
     size_t n = 0;
-    char *path = lar__join(s->dir, "default");
+    char *path = lar__path_join(s->dir, "default");
     if (!path || lar_file_read(path, out, 255, &n, NULL) != LAR_OK)
         n = 0;
     out[n] = 0;
@@ -238,7 +239,8 @@ lar_status lar_store_models(lar_store *s, lar_store_list *out, lar_err *e)
     return st;
 }
 
-/* ---- finding ----------------------------------------------------------------------------------- */
+/* ---- finding -----------------------------------------------------------------------------------
+ */
 
 static const lar_store_model *by_hash(const lar_store_list *l, const char *hex)
 {
@@ -287,7 +289,8 @@ lar_status lar_store_path(const char *name, char **path, lar_err *e)
     return st;
 }
 
-/* ---- removing ---------------------------------------------------------------------------------- */
+/* ---- removing ----------------------------------------------------------------------------------
+ */
 
 /* Blobs that the model's files led to and that no name leads to now. */
 static uint64_t drop_blob(lar_store *s, const char *sha256)

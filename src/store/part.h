@@ -15,11 +15,12 @@ struct lar_store {
 
 /* DIR/.store/SUB/NAME + END in new memory; SUB or NAME may be "". NULL: out of memory. */
 char *lar__store_file(const lar_store *s, const char *sub, const char *name, const char *end);
-char *lar__join(const char *a, const char *b);
+char *lar__path_join(const char *a, const char *b);
 bool lar__same_letters(const char *a, const char *b);
 lar_status lar__oom(lar_err *e);
 
-/* ---- names.c ---------------------------------------------------------------------------------- */
+/* ---- names.c ----------------------------------------------------------------------------------
+ */
 
 /* Whether it can be the name of a model: no slashes, nothing hidden, of bounded length. */
 lar_status lar__name_check(const char *name, lar_err *e);
@@ -32,7 +33,8 @@ bool lar__split_name(const char *file, size_t *stem, int *i, int *n);
 /* The hash that a path in blobs/ is named by. */
 bool lar__blob_hash(const lar_store *s, const char *path, char sha256[LAR_SHA256_HEX]);
 
-/* ---- hash.c ----------------------------------------------------------------------------------- */
+/* ---- hash.c -----------------------------------------------------------------------------------
+ */
 
 bool lar__hex_is(const char *hex); /* 64 hex digits and no more */
 void lar__hex(const uint8_t sha[LAR_SHA256], char out[LAR_SHA256_HEX]);
@@ -47,12 +49,14 @@ void lar__hash_model(const uint8_t (*sha)[LAR_SHA256], int n, char out[LAR_SHA25
 /* 64 digits to bytes. */
 void lar__unhex(const char *hex, uint8_t sha[LAR_SHA256]);
 
-/* ---- verify.c --------------------------------------------------------------------------------- */
+/* ---- verify.c ---------------------------------------------------------------------------------
+ */
 
 /* Of a file of the user's, unless it is so young that it might change unseen. */
 void lar__remember_hash(lar_store *s, const char *path, const lar_file_id *id, const char *sha256);
 
-/* ---- index.c ---------------------------------------------------------------------------------- */
+/* ---- index.c ----------------------------------------------------------------------------------
+ */
 
 /* What is known of a file with this identity. */
 typedef struct lar__facts {
@@ -71,7 +75,8 @@ void lar__index_add_source(lar__index *x, const char *uri, const char *sha256, c
 size_t lar__index_sources(lar__index *x, const char *sha256, char ***out);
 void lar__index_forget(lar__index *x, const char *sha256);
 
-/* ---- facts.c ---------------------------------------------------------------------------------- */
+/* ---- facts.c ----------------------------------------------------------------------------------
+ */
 
 /* By the index, else by a look at the file. False: it is not a model. */
 bool lar__facts_of(lar_store *s, const char *path, const lar_file_id *id, lar__facts *out);

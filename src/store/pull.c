@@ -27,8 +27,8 @@ lar_status lar__pull_document(lar_pull *p, const lar_http_get *get, size_t most,
     lar_http_get g = *get;
     g.stall_seconds = p->o->stall_seconds;
     LAR_TRY(lar__pull_http(p, e));
-    lar_status s = lar_http_document(p->http, &g, most, p->o->retries, lar__pull_poll, p, body,
-                                     head, end, e);
+    lar_status s =
+        lar_http_document(p->http, &g, most, p->o->retries, lar__pull_poll, p, body, head, end, e);
     p->wire += body->n;
     return s;
 }
@@ -41,7 +41,8 @@ void lar_pull_result_free(lar_pull_result *r)
     *r = (lar_pull_result){0};
 }
 
-/* ---- what is here ------------------------------------------------------------------------------ */
+/* ---- what is here ------------------------------------------------------------------------------
+ */
 
 static lar_status settle(lar_pull_result *r, const lar_store_model *m, const char *uri, lar_err *e)
 {
@@ -82,7 +83,8 @@ static lar_status remember(lar_pull *p, const char *uri, lar_pull_result *out, l
     return s;
 }
 
-/* ---- one file ---------------------------------------------------------------------------------- */
+/* ---- one file ----------------------------------------------------------------------------------
+ */
 
 static bool have_blob(const lar_store *s, const char *sha256, uint64_t *size)
 {
@@ -145,8 +147,8 @@ static lar_status by_other_means(lar_pull *p, const lar_source_def *def, const c
     char hex[LAR_SHA256_HEX];
     lar_file_id id;
     LAR_TRY(def->obtain(p, part, e));
-    LAR_TRY(lar__hash_file(part, p->offer.files[0].file, 0, 0, p->o->progress, p->o->user, sha,
-                           &id, e));
+    LAR_TRY(lar__hash_file(part, p->offer.files[0].file, 0, 0, p->o->progress, p->o->user, sha, &id,
+                           e));
     lar__hex(sha, hex);
     if (!wanted[0] || strcmp(wanted, hex) == 0)
         return LAR_OK;
@@ -257,7 +259,8 @@ static lar_status get_file(lar_pull *p, const lar_source_def *def, size_t i, con
     return s;
 }
 
-/* ---- the model --------------------------------------------------------------------------------- */
+/* ---- the model ---------------------------------------------------------------------------------
+ */
 
 /* A name leads to what it led to until the caller wants it otherwise. */
 static lar_status check_free(lar_pull *p, const char *name, const char *sha256, const char *uri,
@@ -276,8 +279,8 @@ static lar_status check_free(lar_pull *p, const char *name, const char *sha256, 
         if (!p->o->refresh || strcmp(before, m->sha256) != 0)
             s = lar_fail(e, LAR_EARG,
                          "the name '%s' is another model's (%s); give one with --name, or `lar rm "
-                         "%s` first", m->name, m->n_sources ? m->sources[0] : "a file of yours",
-                         m->name);
+                         "%s` first",
+                         m->name, m->n_sources ? m->sources[0] : "a file of yours", m->name);
     }
     lar_free(was);
     lar_store_list_free(&l);
@@ -290,7 +293,7 @@ static lar_status link_one(lar_pull *p, const char *name, size_t i, const char *
     if (p->offer.in_place) {
         target = lar_strdup(p->offer.files[i].url);
     } else {
-        target = lar__join(".store/blobs", hex);
+        target = lar__path_join(".store/blobs", hex);
     }
     lar_status s = LAR_OK;
     if (!path || !target)
@@ -394,7 +397,7 @@ static lar_status take_offer(lar_pull *p, const lar_source_def *def, const char 
     if (s == LAR_OK)
         s = model_hash(hex, p->offer.n, out->sha256, e);
     if (s == LAR_OK) {
-        own = name ? lar_strdup(name)
+        own = name            ? lar_strdup(name)
               : p->offer.name ? lar_strdup(p->offer.name)
                               : lar__name_of_file(p->offer.files[0].file);
         s = own ? lar__name_check(own, e) : lar__oom(e);
@@ -410,7 +413,8 @@ static lar_status take_offer(lar_pull *p, const lar_source_def *def, const char 
     return s;
 }
 
-/* ---- what is asked for ------------------------------------------------------------------------- */
+/* ---- what is asked for -------------------------------------------------------------------------
+ */
 
 static const lar_catalog_entry *known(const char *source)
 {
@@ -435,7 +439,8 @@ static lar_status canonical(const char *source, char **out, lar_err *e)
     if (!b.n)
         return lar_fail(e, LAR_ENOTFOUND,
                         "'%.100s' is no file and no source; want hf:OWNER/REPO, https://..., "
-                        "file:PATH, pypi:PACKAGE, ollama:MODEL or a name that LAR knows", source);
+                        "file:PATH, pypi:PACKAGE, ollama:MODEL or a name that LAR knows",
+                        source);
     *out = lar_buf_take(&b);
     return *out ? LAR_OK : lar__oom(e);
 }

@@ -75,7 +75,8 @@ void lar__url_path(lar_buf *b, const char *path)
             lar_buf_printf(b, "%%%02X", (unsigned)(unsigned char)*path);
 }
 
-/* ---- picking ----------------------------------------------------------------------------------- */
+/* ---- picking -----------------------------------------------------------------------------------
+ */
 
 static char lower(char c)
 {
@@ -129,9 +130,9 @@ static const lar_offer_file *with_word(const lar_offer *o, const char *word, siz
 
 static const lar_offer_file *choose(const lar_offer *o, const char *want)
 {
-    static const char *const order[] = {"Q4_K_M", "Q4_K_S", "Q4_0",   "IQ4_NL", "IQ4_XS",
-                                        "Q5_K_M", "Q5_K_S", "Q4_1",   "Q6_K",   "Q8_0",
-                                        "Q3_K_M", "BF16",   "F16",    "F32"};
+    static const char *const order[] = {"Q4_K_M", "Q4_K_S", "Q4_0", "IQ4_NL", "IQ4_XS",
+                                        "Q5_K_M", "Q5_K_S", "Q4_1", "Q6_K",   "Q8_0",
+                                        "Q3_K_M", "BF16",   "F16",  "F32"};
     size_t n;
     for (size_t i = 0; want && i < o->n; i++)
         if (strcmp(o->files[i].file, want) == 0)

@@ -65,7 +65,8 @@ extern const size_t lar_n_catalog;
  * next best. Keeps that file alone, or all of its parts in order. */
 lar_status lar_offer_pick(lar_offer *o, const char *want, lar_err *e);
 
-/* ---- answers of hubs, read as what they are: untrusted ------------------------------------------ */
+/* ---- answers of hubs, read as what they are: untrusted ------------------------------------------
+ */
 
 /* A hub's list of files; adds those that are models. */
 lar_status lar_hf_read(const char *text, size_t n, lar_offer *o, lar_err *e);

@@ -68,7 +68,8 @@ static lar_status explain(const spec *q, const char *endpoint, bool token, const
     if (strcmp(end->error, "GatedRepo") == 0 || (end->code == 403 && token))
         return lar_fail(e, LAR_EIO,
                         "%s is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of "
-                        "yours that may read it", q->repo, endpoint, q->repo);
+                        "yours that may read it",
+                        q->repo, endpoint, q->repo);
     if (strcmp(end->error, "RevisionNotFound") == 0)
         return lar_fail(e, LAR_ENOTFOUND, "%s has no revision '%s'", q->repo, q->revision);
     if (end->code == 401 || end->code == 404)

@@ -1,6 +1,6 @@
 /*
- * src_https.c - https:// and http:// addresses, [#sha256=HEX]. A split model's first file stands for
- * all of them. Depends on source.h.
+ * src_https.c - https:// and http:// addresses, [#sha256=HEX]. A split model's first file stands
+ * for all of them. Depends on source.h.
  */
 #include "store/source.h"
 #include <stdio.h>

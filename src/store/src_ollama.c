@@ -81,8 +81,8 @@ static lar_status read_chunks(lar_pull *p, const spec *q, lar_err *e)
     lar_http_end end;
     lar_buf_printf(&url, "%s/chunksums/%s", q->base, f->file);
     const lar_http_get get = {.url = url.p};
-    lar_status s = url.oom ? lar__oom(e)
-                           : lar__pull_document(p, &get, CHUNKS_MAX, &body, &head, &end, e);
+    lar_status s =
+        url.oom ? lar__oom(e) : lar__pull_document(p, &get, CHUNKS_MAX, &body, &head, &end, e);
     if (s == LAR_OK && lar_pieces_read(body.p ? body.p : "", body.n, f->size, &f->chunks, e))
         f->chunks = (lar_pieces){0};
     lar_buf_free(&url);
@@ -97,10 +97,10 @@ static lar_status read_manifest(lar_pull *p, const spec *q, lar_err *e)
     lar_http_end end = {0};
     lar_buf_printf(&url, "%s/manifests/", q->base);
     lar__url_path(&url, q->tag);
-    const lar_http_get get = {
-        .url = url.p, .accept = "application/vnd.docker.distribution.manifest.v2+json"};
-    lar_status s = url.oom ? lar__oom(e)
-                           : lar__pull_document(p, &get, MANIFEST_MAX, &body, &head, &end, e);
+    const lar_http_get get = {.url = url.p,
+                              .accept = "application/vnd.docker.distribution.manifest.v2+json"};
+    lar_status s =
+        url.oom ? lar__oom(e) : lar__pull_document(p, &get, MANIFEST_MAX, &body, &head, &end, e);
     if (s != LAR_OK && end.code == 404)
         s = lar_fail(e, LAR_ENOTFOUND, "no such model or tag: %s", url.p);
     if (s == LAR_OK && (s = lar_ollama_read(body.p ? body.p : "", body.n, &p->offer, e)) != LAR_OK)

@@ -67,8 +67,10 @@ static lar_status run(lar_pull *p, const char *const *argv, const char *what, ch
 static lar_status download(lar_pull *p, char *packages, const char *dir, lar_err *e)
 {
     const char *argv[FIXED + PACKAGES_MAX] = {
-        "python3", "-m",  "pip", "download", "--no-deps", "--only-binary", ":all:",
-        "--quiet", "--disable-pip-version-check", "--dest", dir};
+        "python3",  "-m",        "pip",
+        "download", "--no-deps", "--only-binary",
+        ":all:",    "--quiet",   "--disable-pip-version-check",
+        "--dest",   dir};
     char line[400];
     int n = FIXED - 1;
     argv[n++] = "--";

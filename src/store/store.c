@@ -7,7 +7,7 @@ lar_status lar__oom(lar_err *e)
     return lar_fail(e, LAR_ENOMEM, "out of memory");
 }
 
-char *lar__join(const char *a, const char *b)
+char *lar__path_join(const char *a, const char *b)
 {
     lar_buf p = {0};
     lar_buf_printf(&p, "%s/%s", a, b);
@@ -38,12 +38,12 @@ static char *users_dir(void)
         return lar_strdup(own);
 #ifdef _WIN32
     const char *base = lar_getenv("LOCALAPPDATA");
-    return set(base) ? lar__join(base, "lar/models") : NULL;
+    return set(base) ? lar__path_join(base, "lar/models") : NULL;
 #else
     const char *base = lar_getenv("XDG_DATA_HOME"), *home = lar_getenv("HOME");
     if (base && *base == '/')
-        return lar__join(base, "lar/models");
-    return set(home) ? lar__join(home, ".local/share/lar/models") : NULL;
+        return lar__path_join(base, "lar/models");
+    return set(home) ? lar__path_join(home, ".local/share/lar/models") : NULL;
 #endif
 }
 

@@ -35,8 +35,8 @@ typedef struct lar_store_model {
     uint64_t bytes;    /* of all files */
     int files;         /* a split model's; 1 otherwise */
     bool is_default;
-    bool in_place;               /* the bytes are the user's own file, not the store's */
-    char sha256[LAR_SHA256_HEX]; /* "" where it was never computed */
+    bool in_place;                    /* the bytes are the user's own file, not the store's */
+    char sha256[LAR_SHA256_HEX];      /* "" where it was never computed */
     char architecture[40], quant[24]; /* "" where the file does not say */
     char **sources;                   /* newest first */
     size_t n_sources;
@@ -96,7 +96,6 @@ void lar_pull_result_free(lar_pull_result *r);
  * wrong; damaged bytes of the store are taken out of it. A file without a recorded hash gets one.
  */
 lar_status lar_store_verify(lar_store *s, const lar_store_model *m, lar_store_progress_fn *progress,
-                            void *user, char sha256[LAR_SHA256_HEX], char problem[200],
-                            lar_err *e);
+                            void *user, char sha256[LAR_SHA256_HEX], char problem[200], lar_err *e);
 
 #endif

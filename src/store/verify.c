@@ -40,8 +40,8 @@ static lar_status verify_file(verifying *v, const char *path, uint8_t sha[LAR_SH
     char was[LAR_SHA256_HEX], hex[LAR_SHA256_HEX];
     lar_file_id id;
     const bool blob = lar__blob_hash(v->s, path, was);
-    LAR_TRY(lar__hash_file(path, v->m->name, v->done, v->m->bytes, v->progress, v->user, sha, &id,
-                           e));
+    LAR_TRY(
+        lar__hash_file(path, v->m->name, v->done, v->m->bytes, v->progress, v->user, sha, &id, e));
     v->done += id.size;
     lar__hex(sha, hex);
     if (blob && strcmp(hex, was) != 0) {

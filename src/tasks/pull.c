@@ -18,7 +18,8 @@ static const lar_field fields[] = {
      .type = LAR_FIELD_STRING,
      AT(source),
      .unit = "SOURCE",
-     .help = "hf:OWNER/REPO[:FILE], https://..., a file, pypi:PACKAGE, ollama:MODEL or a known name"},
+     .help =
+         "hf:OWNER/REPO[:FILE], https://..., a file, pypi:PACKAGE, ollama:MODEL or a known name"},
     {.name = "name",
      .type = LAR_FIELD_STRING,
      AT(name),
@@ -67,9 +68,8 @@ static const lar_field fields[] = {
 static lar_status start(lar_task *t, lar_err *e)
 {
     const params *p = t->params;
-    return p->source && *p->source
-               ? LAR_OK
-               : lar_fail(e, LAR_EARG, "source is missing: say what to pull");
+    return p->source && *p->source ? LAR_OK
+                                   : lar_fail(e, LAR_EARG, "source is missing: say what to pull");
 }
 
 static lar_status step(lar_task *t, bool *done, lar_err *e)

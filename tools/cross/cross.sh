@@ -36,7 +36,7 @@ arm64_libraries() {
     apt_sources "$dir" deb
     apt_in "$dir" arm64 update || return 1
     apt_in "$dir" arm64 install --download-only libjansson-dev libpcre2-dev libutf8proc-dev \
-        libsodium-dev libedit-dev libcmocka-dev || return 1
+        libsodium-dev libcurl4-openssl-dev libsqlite3-dev libedit-dev libcmocka-dev || return 1
     rm -rf "$work/arm64"
     mkdir -p "$work/arm64/usr/lib"
     ln -s usr/lib "$work/arm64/lib"
