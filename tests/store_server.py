@@ -98,14 +98,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.text(302, "", Location="http://localhost:%d/ok/%s" % (port, name))
         if way == "loop":
             return self.text(302, "", Location="/loop/" + name)
-        if way == "change" and served.get(self.path, 0) > 200000:
-            data = bytes(reversed(data))
+        if way == "change" and times > 1:
+            data = data[:-4000] + bytes(4000)
         if way == "flip":
             data = data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1:]
         self.send_file(way, data)
 
-    def send_file(self, way, data):
-        tag = '"%s"' % hashlib.sha256(data).hexdigest()[:16]
+    def send_file(self, way, data, of=None):
+        tag = '"%s"' % hashlib.sha256(of or data).hexdigest()[:16]
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if self.headers.get("If-Range") not in (None, tag) or way in ("norange", "nolength"):
             asked = None
@@ -140,7 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send_bytes(self, way, body):
-        limit = {"drop": 40000, "dropmany": 10000, "stall": 20000}.get(way)
+        limit = {"drop": 40000, "dropmany": 10000, "stall": 200000,
+                 "change": 250000}.get(way)
         sent = 0
         try:
             while sent < len(body):
@@ -176,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.text(404, "{}", X_Error_Code="RepoNotFound")
             files = sorted(f for f in os.listdir(folder) if f.endswith(".gguf"))
             if repo != "all":
-                files = [f for f in files if f.startswith(repo)]
+                files = [f for f in files if re.match(re.escape(repo) + "[.-]", f)]
             rows = [{"type": "file", "path": f, "size": os.path.getsize(os.path.join(folder, f)),
                      "lfs": {"oid": hashlib.sha256(read(f)).hexdigest()}} for f in files]
             half = "cursor" not in self.path and len(rows) > 1
@@ -221,8 +222,8 @@ class Handler(BaseHTTPRequestHandler):
             with lock:
                 counts[self.path] = counts.get(self.path, 0) + 1
             if "flip" in model and counts[self.path] == 1:
-                data = data[:150000] + bytes([data[150000] ^ 1]) + data[150001:]
-                return self.send_file("flipped", data)
+                bad = data[:150000] + bytes([data[150000] ^ 1]) + data[150001:]
+                return self.send_file("flipped", bad, of=data)
             return self.send_file("blob", data)
         return self.text(404, "")
 
@@ -230,6 +231,9 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        pass
 
 
 server = Server(("127.0.0.1", 0), Handler)

@@ -11,7 +11,7 @@
 
 enum {
     LANES_MAX = 16,
-    FIRST_RUN = 8 << 20, /* asked for while the size is not known */
+    FIRST_RUN = 1 << 20, /* asked for while the size is not known */
     TRIES = 3,           /* of a piece whose hash is wrong */
     LIES = 2,            /* answers with other ranges, until none is asked for any more */
     GOOD_BYTES = 4096,   /* an answer of so many means that the source is alive */
@@ -455,7 +455,7 @@ static lar_status ended(fetching *f, lar_http_end *end, lar_err *e)
     const bool turned = f->plain && !l->plain, waiting = lar_clock() < f->resume_at;
     const bool alive = !l->plain && l->pos - l->start >= GOOD_BYTES;
     f->again = false;
-    release(f, l, !end->local && end->status != LAR_OK);
+    release(f, l, !end->local);
     if (end->status == LAR_OK && l->pos >= l->end)
         return LAR_OK;
     if (end->status == LAR_OK) {

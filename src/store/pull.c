@@ -255,6 +255,10 @@ static lar_status get_file(lar_pull *p, const lar_source_def *def, size_t i, con
     lar_status s = LAR_OK;
     if (!came_before(p, f, uri, hex)) /* another process may have brought it meanwhile */
         s = fetch_file(p, def, i, key, before, total, hex, e);
+    char *name = s == LAR_OK && p->offer.n == 1 ? lar__name_of_file(f->file) : NULL;
+    if (name) /* for who waits for the lock */
+        lar__index_add_source(lar__index_of(p->s), uri, hex, name);
+    lar_free(name);
     lar_lock_drop(lock);
     return s;
 }
