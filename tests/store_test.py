@@ -174,7 +174,7 @@ def test_servers_that_recover():
 
 def test_servers_that_do_not():
     s = Store()
-    s.fails(base + "/lielong/m.gguf", "shorter")
+    s.fails(base + "/lielong/m.gguf", "lielong/m.gguf: ")
     s.fails(base + "/lieshort/m.gguf", "no model")
     s.fails(base + "/e403/m.gguf", "403")
     s.fails(base + "/e416/m.gguf", "416")

@@ -48,7 +48,8 @@ struct fetching {
     bool lasting; /* two versions can be told apart, so pieces of several answers fit together */
     bool changed; /* the file at the source is another than before */
     bool again;   /* a callback wants the same asked once more */
-    size_t guess; /* a piece that an older journal does not have, until `ready` */
+    size_t guess; /* until `ready`: a piece that an older journal does not have, ... */
+    uint64_t guess_from, guess_end; /* ... and what to ask for first */
     size_t hashed, n_done;
     uint64_t size, done_bytes, wire;
     crypto_hash_sha256_state whole;
@@ -271,8 +272,8 @@ static lar_status learn_size(fetching *f, lane *l, const lar_http_head *h, lar_e
                         f->q->what);
     if (size != f->size) {
         lar_pieces_free(&f->pieces);
-        f->size = 0;
-        f->guess = 0;
+        f->size = f->guess = f->guess_from = 0;
+        f->guess_end = FIRST_RUN;
         if (l->pos) { /* the older journal is of another file */
             drop_files(f);
             return ask_again(f, e);
@@ -282,7 +283,8 @@ static lar_status learn_size(fetching *f, lane *l, const lar_http_head *h, lar_e
         l->at = 0;
     }
     LAR_TRY(get_ready(f, e));
-    if (h->status == 206 && f->plain)
+    if (h->status == 206 &&
+        (f->plain || (l->pos > f->pieces.p[l->at].begin && !f->pieces.p[l->at].done)))
         return ask_again(f, e);
     l->end = h->status == 206 ? h->to : size;
     for (l->last = l->at; l->last < f->pieces.n && f->pieces.p[l->last].begin < l->end; l->last++)
@@ -392,11 +394,11 @@ static bool choose(fetching *f, lane *l)
             return false;
     } else {
         l->at = l->last = f->guess;
-        l->pos = f->pieces.n ? f->pieces.p[f->guess].begin : 0;
+        l->pos = f->guess_from;
     }
     if (f->plain || !carry)
         crypto_hash_sha256_init(&l->h);
-    l->end = l->last > l->at ? f->pieces.p[l->last - 1].end : l->pos + FIRST_RUN;
+    l->end = l->last > l->at ? f->pieces.p[l->last - 1].end : LAR_MAX(f->guess_end, 1);
     l->start = l->pos;
     return true;
 }
@@ -545,6 +547,21 @@ static lar_status check_whole(fetching *f, uint8_t sha[LAR_SHA256], lar_err *e)
                     f->q->what, hex, f->q->sha256);
 }
 
+/* The first run that is missing; where none is, the last byte, to see whether it is still the same
+ * file. */
+static void guess_run(fetching *f)
+{
+    const lar_piece *p = f->pieces.p;
+    size_t i = 0;
+    while (i + 1 < f->pieces.n && p[i].done)
+        i++;
+    f->guess = i;
+    f->guess_from = p[i].done ? f->size - 1 : p[i].begin;
+    f->guess_end = p[i].end;
+    while (i + 1 < f->pieces.n && !p[i + 1].done && f->guess_end - f->guess_from < FIRST_RUN)
+        f->guess_end = p[++i].end;
+}
+
 /* Where only the server's next answer can tell whether an older journal holds: begin with what it
  * lacks. */
 static lar_status guess(fetching *f, lar_err *e)
@@ -560,8 +577,7 @@ static lar_status guess(fetching *f, lar_err *e)
         f->size = size;
     if (head && s == LAR_OK) {
         lar_journal_read(text, n, head, &f->pieces, &keep);
-        while (f->guess + 1 < f->pieces.n && f->pieces.p[f->guess].done)
-            f->guess++;
+        guess_run(f);
         for (size_t i = 0; i < f->pieces.n; i++)
             f->pieces.p[i].done = false;
     }
@@ -573,6 +589,7 @@ static lar_status guess(fetching *f, lar_err *e)
 static lar_status begin(fetching *f, lar_err *e)
 {
     f->size = f->q->size;
+    f->guess_end = FIRST_RUN;
     f->n_lanes = LAR_MIN(LAR_MAX(f->q->o->connections, 1), LANES_MAX);
     for (int i = 0; i < LANES_MAX; i++)
         f->lanes[i].f = f;

@@ -351,7 +351,7 @@ static lar_status hash_in_place(lar_pull *p, size_t i, char hex[LAR_SHA256_HEX],
     return LAR_OK;
 }
 
-static lar_status make_folders(const lar_store *s, lar_err *e)
+static lar_status make_folders(lar_store *s, lar_err *e)
 {
     static const char *const subs[] = {"blobs", "partial", "quarantine"};
     for (size_t i = 0; i < LAR_LEN(subs); i++) {
@@ -360,6 +360,7 @@ static lar_status make_folders(const lar_store *s, lar_err *e)
         lar_free(dir);
         LAR_TRY(st);
     }
+    s->index_tried = s->index != NULL; /* there is a place for it now */
     return LAR_OK;
 }
 
