@@ -40,7 +40,7 @@ const cli_verb *const cli_verbs[] = {
     &cli_verb_serve,
 #endif
     &cli_verb_bench,    &cli_verb_doctor,     &cli_verb_cache,  &cli_verb_convert,
-    cli_verb_pull,      cli_verb_rm,          cli_verb_verify,  &cli_verb_quantize,
+    &cli_verb_pull,     &cli_verb_rm,         &cli_verb_verify, &cli_verb_quantize,
     &cli_verb_imatrix,  &cli_verb_perplexity, &cli_verb_eval,   &cli_verb_translate,
     &verb_completion,   &verb_help,           &verb_version,
 };
