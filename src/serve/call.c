@@ -115,6 +115,9 @@ static void answer(serve_call *c)
     lar_lock_take(&s->lock);
     s->fig.cancelled += gone;
     lar_lock_give(&s->lock);
+    if (s->o.log_prompts && c->body.n)
+        serve_log(s, "%llu asks: %.*s", (unsigned long long)c->id, (int)LAR_MIN(c->body.n, 900),
+                  c->body.p);
     serve_log(s, "%llu %s %s %s %.3f s", (unsigned long long)c->id, c->route->method, c->path,
               gone           ? "left"
               : status < 400 ? "ok"

@@ -1,7 +1,6 @@
 /*
- * tools.c - see tools.h. Text is held back while it may be the beginning of a mark. A call is
- * scanned, not parsed: as soon as its name is there it is told, and the bytes of its arguments as
- * they come.
+ * tools.c - see tools.h. Text is held back while it may be the beginning of a mark, a call until it
+ * is whole: its name and its arguments are then told, each at once.
  */
 #include "serve/tools.h"
 #include <string.h>

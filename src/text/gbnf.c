@@ -110,7 +110,7 @@ static lar_status find_rule(parser *s, const char *name, size_t n, uint32_t *out
     }
     *out = lar__rules_add(&s->rules, name, n);
     if (*out == UINT32_MAX)
-        return s->rules.oom ? no_memory(s) : fault(s, name, "too many rules");
+        return s->rules.oom ? no_memory(s) : fault(s, s->p, "too many rules");
     s->slot[i] = *out + 1;
     s->rules.rule[*out].at = name;
     return LAR_OK;
