@@ -356,7 +356,7 @@ static void test_faults(void **state)
         {"{\"text\":\"a\",\"file\":\"b\",\"window\":8}", LAR_EARG, "found both"},
         {"{\"file\":\"no/such\",\"window\":8}", LAR_ENOTFOUND, "no/such"},
         {"{\"text\":\"short\",\"window\":32}", LAR_EARG, "want at least a window of 32"},
-        {"{\"text\":\"short\",\"window\":512}", LAR_EARG, "512 tokens, the context has 64"},
+        {"{\"text\":\"short\",\"window\":512}", LAR_EARG, "512 tokens, want 4 to 64"},
         {"{\"text\":\"short\",\"window\":8,\"stride\":8}", LAR_EARG,
          "want less than the window's 8"},
         {"{\"text\":\"short\",\"window\":3}", LAR_EARG, "window"},

@@ -60,7 +60,7 @@ static void look(const char *name, const lar_file_id *id, void *user)
     (void)id;
     if (!to || strlen(name) >= sizeof j->model)
         return;
-    j->many = j->many || (*to && to != j->list);
+    j->many = j->many || *to;
     strncpy(to, name, sizeof j->model - 1);
 }
 
@@ -88,8 +88,8 @@ static lar_status open_files(job *j, lar_err *e)
                         j->model[0] ? "*.spm" : "model.*.bin");
     if (j->many)
         return lar_fail(e, LAR_EUNSUPPORTED,
-                        "%s: several models or vocabularies, want one of each (both languages "
-                        "share it)",
+                        "%s: several models, vocabularies or shortlists, want one of each "
+                        "(both languages share a vocabulary)",
                         j->folder);
     LAR_TRY(map(j, j->model, &j->model_map, e));
     LAR_TRY(map(j, j->vocab, &j->vocab_map, e));

@@ -36,7 +36,9 @@ lar_status lar_translator_new(const lar_net *net, const lar_cpu_variant *variant
                               lar_translator **out, lar_err *e)
 {
     if (!net->mt)
-        return lar_fail(e, LAR_EUNSUPPORTED, "architecture %s does not translate by itself",
+        return lar_fail(e, LAR_EUNSUPPORTED,
+                        "architecture %s does not translate by itself: want a translation "
+                        "model (marian), such as Bergamot has",
                         net->def->arch);
     lar_translator *t = lar_alloc(sizeof *t);
     if (!t)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LAG = 8 << 20 }; /* bytes that a reader may be behind */
+
 serve_call *serve__call_new(serve_server *s, struct MHD_Connection *mhd, const char *path)
 {
     serve_call *c = lar_alloc(sizeof *c);
@@ -357,7 +359,7 @@ void serve_put(serve_call *c, const char *p, size_t n)
     lar_lock_take(&c->lock);
     if (!c->gone)
         lar_buf_add(&c->out, p, n);
-    if (c->out.oom)
+    if (c->out.oom || c->out.n - c->at > LAG)
         c->gone = true;
     wake(c);
     lar_lock_give(&c->lock);

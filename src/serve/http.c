@@ -37,7 +37,7 @@ enum {
 /* Seconds: a first header in all; a connection between two requests; one in which nothing moves. */
 static const double HEADER_SECONDS = 10, IDLE_SECONDS = 75;
 enum { STILL_SECONDS = 120 };
-static const double TICK = 0.02;
+static const double TICK = 0.02, CUT = 1;
 
 /* ---- replies of libmicrohttpd
  * -------------------------------------------------------------------- */
@@ -264,13 +264,16 @@ static void end_slow_headers(serve_server *s)
     lar_lock_give(&s->lock);
 }
 
-static int calls_left(serve_server *s, bool cancel)
+/* cut: who does not even read what is there is not waited for. */
+static int calls_left(serve_server *s, bool cancel, bool cut)
 {
     int n = 0;
     lar_lock_take(&s->lock);
     for (serve_call *c = s->calls; c; c = c->next) {
         if (cancel && c->submitted)
             serve__call_cancel(c);
+        if (cut && c->conn)
+            shutdown(c->conn->fd, SHUT_RDWR);
         n += c->submitted;
     }
     lar_lock_give(&s->lock);
@@ -303,9 +306,11 @@ static void wind_down(serve_server *s)
     const MHD_socket fd = MHD_quiesce_daemon(s->daemon);
     if (fd != MHD_INVALID_SOCKET)
         shutdown(fd, SHUT_RDWR);
-    serve_log(s, "going down: %d requests left", calls_left(s, false));
-    for (int n; (n = calls_left(s, lar_clock() - t0 > s->o.grace)) > 0;)
+    serve_log(s, "going down: %d requests left", calls_left(s, false, false));
+    for (double past = 0; calls_left(s, past > 0, past > CUT) > 0;) {
         nap();
+        past = lar_clock() - t0 - s->o.grace;
+    }
     if (fd != MHD_INVALID_SOCKET) {
         MHD_stop_daemon(s->daemon);
         s->daemon = NULL;

@@ -120,6 +120,9 @@ static lar_status add_sentence(lar_task *t, lar_str gap, lar_str text, lar_err *
         if (st == LAR_OK)
             st = add_piece(s, i ? (lar_str){"", 0} : gap, first, false, e);
     }
+    /* Nothing that the vocabulary knows: as it is. */
+    if (st == LAR_OK && !ids.n)
+        st = add_piece(s, (lar_str){gap.n ? gap.p : text.p, gap.n + text.n}, s->ids.n, false, e);
     lar_ids_free(&ids);
     s->sentences++;
     s->words += count_words(text);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { WINDOW = 512, LEAST = 4 };
+
 static lar_status read_text(lar_task *t, const char *text, const char *file, lar_ids *ids,
                             lar_err *e)
 {
@@ -25,10 +27,13 @@ lar_status lar_windows_open(lar_task *t, const char *text, const char *file, int
                             int64_t stride, int64_t most, lar_windows *w, lar_err *e)
 {
     const int ctx = lar_engine_ctx(t->session->engine);
+    if (!size)
+        size = LAR_MIN(WINDOW, ctx);
     w->size = (int)size;
     w->stride = (int)stride;
-    if (size > ctx)
-        return lar_fail(e, LAR_EARG, "window: %d tokens, the context has %d", w->size, ctx);
+    if (size < LEAST || size > ctx)
+        return lar_fail(e, LAR_EARG, "window: %d tokens, want %d to %d, which the context has",
+                        w->size, LEAST, ctx);
     if (stride >= size)
         return lar_fail(e, LAR_EARG, "stride: %lld, want less than the window's %d",
                         (long long)stride, w->size);
