@@ -131,7 +131,12 @@ endef
 $(B)/src/app/%.o: src/app/%.c
 	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS))
 $(B)/src/serve/%.o: src/serve/%.c
-	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS))
+	$(call compile,$(PKG_CFLAGS) $(APP_CFLAGS) -I$(B)/src)
+# The page's files as numbers, for src/serve/web.c to include.
+$(B)/src/serve/web/%.inc: src/serve/web/%
+	@mkdir -p $(@D)
+	@od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@.tmp && mv -f $@.tmp $@
+$(B)/src/serve/web.o: $(patsubst %,$(B)/%.inc,$(wildcard src/serve/web/*))
 $(B)/%.o: %.c
 	$(call compile,$(PKG_CFLAGS))
 define variant

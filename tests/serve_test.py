@@ -114,6 +114,20 @@ def routes(s):
     check("a token out of range", s.post("/detokenize", {"tokens": [1 << 30]})[0] == 400)
 
 
+def page(s):
+    for path, kind in (("/", "text/html"), ("/style.css", "text/css"), ("/app.js", "text/javascript"),
+                       ("/api.js", "text/javascript"), ("/markdown.js", "text/javascript"),
+                       ("/store.js", "text/javascript")):
+        status, headers, data = s.request("GET", path)
+        with open("src/serve/web/" + (path[1:] or "index.html"), "rb") as f:
+            check("page %s" % path, status == 200 and data == f.read(), status)
+        check("its type", headers.get("Content-Type", "").startswith(kind), headers)
+        policy = headers.get("Content-Security-Policy", "")
+        check("its policy", "default-src 'none'" in policy and "unsafe" not in policy, headers)
+        status, _, data = s.request("GET", path, headers={"If-None-Match": headers.get("ETag", "")})
+        check("not sent twice", status == 304 and not data, status)
+
+
 def completions(s):
     status, whole = s.post("/v1/completions", text(logprobs=2, echo=True))
     check("completion", status == 200, whole)
@@ -304,6 +318,7 @@ def keys(lar):
     check("wrong key", s.request("GET", "/v1/models", headers={"Authorization": "Bearer x"})[0] == 401)
     check("key", s.request("GET", "/v1/models", headers={"Authorization": "Bearer secret"})[0] == 200)
     check("x-api-key", s.request("GET", "/v1/models", headers={"x-api-key": "secret"})[0] == 200)
+    check("the page needs none", s.request("GET", "/")[0] == 200)
     check("health needs none", s.request("GET", "/health")[0] == 200)
     status, headers, _ = s.request("OPTIONS", "/v1/models", headers={"Origin": "http://page.example"})
     check("cors", status == 204 and headers.get("Access-Control-Allow-Origin") == "http://page.example", headers)
@@ -334,7 +349,7 @@ def main():
     s = Server(lar)
     if not s.port:
         sys.exit("serve_test: no server: %s" % "".join(s.log))
-    for part in (routes, completions, chats, bad_requests, together, cancelling):
+    for part in (routes, page, completions, chats, bad_requests, together, cancelling):
         part(s)
     check("no prompts in the log", not any("quick" in x for x in s.log), s.log)
     check("ends at SIGTERM", s.end() == 0)

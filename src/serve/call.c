@@ -48,6 +48,7 @@ void serve__call_unref(serve_call *c)
         return;
     lar_lock_end(&c->lock);
     lar_buf_free(&c->body);
+    lar_buf_free(&c->headers);
     lar_buf_free(&c->out);
     json_decref(c->json);
     lar_free(c->path);
@@ -267,6 +268,14 @@ json_t *serve_body(serve_call *c)
 
 /* ---- the reply ----------------------------------------------------------------------------------
  */
+
+void serve_add_header(serve_call *c, const char *name, const char *value)
+{
+    lar_lock_take(&c->lock);
+    lar_buf_add(&c->headers, name, strlen(name) + 1);
+    lar_buf_add(&c->headers, value, strlen(value) + 1);
+    lar_lock_give(&c->lock);
+}
 
 void serve_reply(serve_call *c, int status, const char *type, const char *data, size_t n)
 {

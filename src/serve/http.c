@@ -72,6 +72,11 @@ static void add_headers(const serve_call *c, struct MHD_Response *r)
     if (c->type)
         MHD_add_response_header(r, "Content-Type", c->type);
     MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    for (size_t at = 0; at < c->headers.n && !c->headers.oom;) {
+        const char *name = (const char *)c->headers.p + at, *value = name + strlen(name) + 1;
+        MHD_add_response_header(r, name, value);
+        at += strlen(name) + strlen(value) + 2;
+    }
     if (c->streaming)
         MHD_add_response_header(r, "Cache-Control", "no-cache");
     if (c->status == 429 || c->status == 503) {

@@ -64,6 +64,8 @@ bool serve_gone(serve_call *c);         /* nobody waits for the answer any more 
 /* ---- the reply --------------------------------------------------------------------------------
  */
 
+/* A header of the reply, before it begins. */
+void serve_add_header(serve_call *c, const char *name, const char *value);
 void serve_reply(serve_call *c, int status, const char *type, const char *data, size_t n);
 void serve_reply_json(serve_call *c, int status, json_t *value); /* steals it; NULL: no memory */
 void serve_fail(serve_call *c, int status, const char *kind, const char *param, const char *fmt,

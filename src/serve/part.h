@@ -36,6 +36,7 @@ struct serve_call {
     int status;   /* 0: no reply yet */
     bool streaming, sent;
     const char *type;
+    lar_buf headers; /* a name and a value, each with its NUL, and so on */
     lar_buf out;
     size_t at; /* of `out`: sent */
     lar_request *running;

@@ -6,6 +6,7 @@
  * models.c   models by name: loaded when asked for, the least recently used ones leave
  * answer.c   one request of task `generate` with its events; the conversation's common fields
  * tools.c    tool calls in what a model says
+ * web.c      the page at /, whose files are in web/
  * openai.c, extra.c ...   the fronts: an API is one file with a table of routes (http.h says how)
  */
 #ifndef LAR_SERVE_H
