@@ -118,9 +118,6 @@ static void answer(serve_call *c)
     lar_lock_take(&s->lock);
     s->fig.cancelled += gone;
     lar_lock_give(&s->lock);
-    if (s->o.log_prompts && c->body.n)
-        serve_log(s, "%llu asks: %.*s", (unsigned long long)c->id, (int)LAR_MIN(c->body.n, 900),
-                  c->body.p);
     serve_log(s, "%llu %s %s %s %.3f s", (unsigned long long)c->id, c->route->method, c->path,
               gone           ? "left"
               : status < 400 ? "ok"
@@ -262,6 +259,9 @@ json_t *serve_body(serve_call *c)
                    err.text, err.line, err.column);
     else if (!json_is_object(c->json))
         serve_fail(c, 400, "invalid_request_error", NULL, "want a JSON object");
+    if (c->server->o.log_prompts)
+        serve_log(c->server, "%llu asks: %.*s", (unsigned long long)c->id,
+                  (int)LAR_MIN(c->body.n, 900), c->body.p);
     lar_buf_free(&c->body);
     return c->status ? NULL : c->json;
 }
