@@ -63,14 +63,14 @@ static void chunk_lists(void **state)
     lar_pieces_free(&p);
     static const char *const bad[] = {
         "",
-        "sha256:" HEX " 0-298",
-        "sha256:" HEX " 0-300",
-        "sha256:" HEX " 1-299",
-        "sha256:" HEX " 0-99\nsha256:" HEX " 101-299",
-        "sha256:" HEX " 0-99\nsha256:" HEX " 50-299",
-        "md5:" HEX " 0-299",
-        "sha256:" HEX " 0-99999999999999999999999",
-        "sha256:" HEX,
+        ("sha256:" HEX " 0-298"),
+        ("sha256:" HEX " 0-300"),
+        ("sha256:" HEX " 1-299"),
+        ("sha256:" HEX " 0-99\nsha256:" HEX " 101-299"),
+        ("sha256:" HEX " 0-99\nsha256:" HEX " 50-299"),
+        ("md5:" HEX " 0-299"),
+        ("sha256:" HEX " 0-99999999999999999999999"),
+        ("sha256:" HEX),
     };
     for (size_t i = 0; i < LAR_LEN(bad); i++)
         assert_int_equal(lar_pieces_read(bad[i], strlen(bad[i]), 300, &p, NULL), LAR_EFORMAT);
