@@ -84,7 +84,8 @@ APP_SRC := $(filter-out $(if $(SERVE),,src/app/verb_serve.c),$(wildcard src/app/
 APP_OBJ := $(APP_SRC:%.c=$(B)/%.o)
 
 APP_PKGS := $(if $(WINDOWS),,libedit) $(if $(SERVE),libmicrohttpd)
-PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(USED) 2>/dev/null)
+# Debian's libcurl names the host's own headers, which no other compiler must see.
+PKG_CFLAGS := $(filter-out -I/usr/include/%-linux-gnu,$(shell $(PKG_CONFIG) --cflags $(USED) 2>/dev/null))
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(USED) 2>/dev/null)
 APP_CFLAGS := $(if $(SERVE),-DLAR_SERVE) $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --cflags $(APP_PKGS) 2>/dev/null))
 APP_LIBS := $(if $(APP_PKGS),$(shell $(PKG_CONFIG) --libs $(APP_PKGS) 2>/dev/null))
